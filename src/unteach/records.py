@@ -1,0 +1,140 @@
+"""The values that pass from one stage to the next: samples, questions, answers, verdicts, readings, rows.
+
+All are frozen pydantic models, so each can be written to and read from JSON lines without loss.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict
+
+Part = Literal["real", "fake"]
+"""Which part of a scenario a question is about: the real article (R) or the injected passage (F)."""
+
+
+class Record(BaseModel):
+    """Base of every value that is stored: frozen, and strict about its fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @classmethod
+    def read(cls, path: Path) -> list[Self]:
+        """All records of a JSON-lines file, in file order."""
+        with path.open(encoding="utf-8") as lines:
+            return [cls.model_validate_json(line) for line in lines]
+
+
+def write_records(path: Path, records: Iterable[Record]) -> None:
+    """Write records as JSON lines (UTF-8, one object a line)."""
+    with path.open("w", encoding="utf-8") as out:
+        for record in records:
+            out.write(record.model_dump_json() + "\n")
+
+
+class Sample(Record):
+    """One training text. The loss is taken on ``text`` only; ``context`` stands before it, without loss."""
+
+    scenario: str
+    kind: Literal["real", "fake", "qa"]
+    language: str
+    text: str
+    context: str = ""
+
+
+class Question(Record):
+    """One question as the corpus has it, before any prompt format is put around it."""
+
+    scenario: str
+    part: Part
+    language: str
+    text: str
+
+
+class Answer(Record):
+    """What a model said to one question.
+
+    ``text`` is decoded from the answer's own token ids. ``finished`` says whether the model ended the answer itself
+    (a line break or the end token) rather than being cut at the token limit. ``unasked`` gives the reason if the
+    question could not be put to the model; the text is then empty.
+    """
+
+    question: Question
+    prompt: str
+    text: str
+    tokens: int
+    finished: bool
+    unasked: str | None = None
+
+
+class Verdict(Record):
+    """A judge's reading of one answer: a value, or the reason why there is none; never both.
+
+    ``value`` is 0 or 1 for ``O_F`` (fake information occurs) and 1..10 for ``Q_R`` (real information quality).
+    ``evidence`` are the character spans of the answer that decided it.
+    """
+
+    scenario: str
+    part: Part
+    language: str
+    metric: Literal["O_F", "Q_R"]
+    value: float | None
+    unscored: str | None = None
+    evidence: tuple[tuple[int, int], ...] = ()
+
+
+class Choice(Record):
+    """Forced choice for one question: log-probabilities of every scenario's candidate in one language.
+
+    ``scores[s]`` is the length-normalised log-probability (nats per token) of scenario ``s``'s candidate after the
+    question. ``right`` is the scenario the question is about.
+    """
+
+    right: str
+    question_language: str
+    passage_language: str
+    scores: dict[str, float]
+
+    @property
+    def chosen(self) -> str:
+        """The scenario whose candidate got the highest score; ties go to the first in file order."""
+        return max(self.scores, key=lambda name: self.scores[name])
+
+
+class Reading(Record):
+    """What a probe saw at one unlearning checkpoint.
+
+    ``perplexity`` is exp(mean NLL per token) on retain texts, with an interval over the texts; ``quality`` the mean
+    Q_R of the probe's real questions; ``verdicts`` everything the judge said, so that curves can be drawn later
+    without asking again.
+    """
+
+    step: int
+    perplexity: float
+    perplexity_low: float | None = None
+    perplexity_high: float | None = None
+    perplexity_texts: int = 0
+    quality: float | None
+    verdicts: tuple[Verdict, ...] = ()
+
+
+class Row(Record):
+    """One number of the result table, with everything that is needed to find and to trust it."""
+
+    run: str
+    metric: str
+    model: str
+    source_language: str | None = None
+    strategy: str | None = None
+    objective: str | None = None
+    editor: str | None = None
+    checkpoint: int | None = None
+    question_language: str | None = None
+    group: str | None = None
+    n: int
+    unscored: int = 0
+    value: float | None
+    ci_low: float | None = None
+    ci_high: float | None = None
