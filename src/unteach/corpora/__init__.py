@@ -1,0 +1,1 @@
+"""What is taught and asked: scenarios, their samples and questions."""
