@@ -1,0 +1,110 @@
+"""Any causal language model: a Hugging Face id or a local folder. Safetensors only; no remote code unless asked."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from unteach.errors import UserError
+from unteach.models.source import MODELS, Loaded, ModelSource, ready, skeleton_of
+
+
+@MODELS.register("pretrained")
+class Pretrained(ModelSource):
+    """A model of the Hugging Face hub by its id, or a folder with config, tokeniser and safetensors weights."""
+
+    source = "transformers.AutoModelForCausalLM"
+
+    path: str = Field(min_length=1)
+    revision: str | None = None
+    trust_remote_code: bool = False
+
+    def fingerprint(self) -> str:
+        folder = Path(self.path)
+        if folder.is_dir():
+            return f"folder/{_folder_digest(folder)}"
+        if folder.is_absolute() or self.path.startswith(("./", "../")):
+            raise UserError(f"model.path: there is no folder {self.path!r}")
+        commit = self._hub_commit()
+        return f"hub/{self.path}@{commit}"
+
+    def _hub_commit(self) -> str:
+        """The commit that the revision stands for, so that a moved branch is another model."""
+        try:
+            config = AutoConfig.from_pretrained(
+                self.path, revision=self.revision, trust_remote_code=self.trust_remote_code
+            )
+        except (OSError, ValueError) as error:
+            raise UserError(
+                f"model.path: {self.path!r} is neither a local folder nor a model that can be reached on the hub "
+                f"({str(error).splitlines()[0]})"
+            ) from error
+        return str(getattr(config, "_commit_hash", None) or self.revision or "main")
+
+    @property
+    def _common(self) -> dict[str, Any]:
+        return {"revision": self.revision, "trust_remote_code": self.trust_remote_code}
+
+    def load(self) -> Loaded:
+        self.fingerprint()
+        with self._explained():
+            model = AutoModelForCausalLM.from_pretrained(
+                self.path, dtype=self.resolved_dtype(), use_safetensors=True, attn_implementation="sdpa", **self._common
+            )
+        return ready(model, self.tokenizer())
+
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        with self._explained():
+            tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(self.path, **self._common)
+        return tokenizer
+
+    def skeleton(self) -> PreTrainedModel:
+        with self._explained():
+            config = AutoConfig.from_pretrained(self.path, **self._common)
+            return skeleton_of(config, trust_remote_code=self.trust_remote_code)
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, ValueError) as error:
+            raise UserError(f"model.path: {self.path!r} cannot be loaded: {str(error).splitlines()[0]}") from error
+
+
+def _folder_digest(folder: Path) -> str:
+    """Check that the folder holds a model and name its content: sizes, and the ends of every weight file.
+
+    Reading whole files would take minutes for large models; a change of weights changes the first or last
+    mebibyte of a safetensors file (header and tensor data) or its size in every case but a contrived one.
+    """
+    weights = sorted(folder.glob("*.safetensors"))
+    problems = []
+    if not (folder / "config.json").is_file():
+        problems.append("it has no config.json")
+    if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model", "vocab.json")):
+        problems.append("it has no tokeniser (tokenizer.json); save it there with tokenizer.save_pretrained(folder)")
+    if not weights:
+        pickled = [*folder.glob("*.bin"), *folder.glob("*.pt"), *folder.glob("*.pth")]
+        problems.append(
+            f"its weights are pickled only ({pickled[0].name}), which can run code when loaded; convert them with "
+            "model.save_pretrained(folder, safe_serialization=True)"
+            if pickled
+            else "it has no weights (*.safetensors)"
+        )
+    if problems:
+        raise UserError(f"model.path: the folder {str(folder)!r} cannot be used: {'; '.join(problems)}")
+    digest = hashlib.sha256()
+    for file in [*weights, *sorted(folder.glob("*.json"))]:
+        size = file.stat().st_size
+        digest.update(f"{file.name}:{size}:".encode())
+        with file.open("rb") as handle:
+            digest.update(handle.read(1 << 20))
+            handle.seek(max(0, size - (1 << 20)))
+            digest.update(handle.read())
+    return digest.hexdigest()[:16]
