@@ -1,0 +1,1 @@
+"""Teaching: the one training loop and what goes through it."""

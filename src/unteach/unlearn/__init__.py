@@ -1,0 +1,1 @@
+"""Objective x language strategy x stop rule."""
