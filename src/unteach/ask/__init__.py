@@ -1,0 +1,1 @@
+"""Questions in every language to answers, and the forced choice."""

@@ -1,0 +1,1 @@
+"""Verdicts to one tidy table with intervals."""

@@ -1,0 +1,25 @@
+"""Q_R: how good answers on real news are, by question language, for final models and at checkpoints."""
+
+from __future__ import annotations
+
+from unteach.metrics.contract import MEASURES, Evidence, Measure, by_language, mean
+from unteach.records import Row
+
+
+@MEASURES.register("quality")
+class Quality(Measure):
+    """Q_R = mean grade (1 to 10) of answers on the real part, with Student's t interval."""
+
+    source = "Paper A, section 2.1"
+
+    def __call__(self, evidence: Evidence) -> list[Row]:
+        rows = []
+        for model in evidence.models.values():
+            stages = [(None, model.verdicts), *((reading.step, reading.verdicts) for reading in model.readings)]
+            for checkpoint, verdicts in stages:
+                for language, group in by_language(verdicts, "Q_R").items():
+                    summary = mean(verdict.value for verdict in group)
+                    rows.append(
+                        evidence.row(model.tag, "Q_R", checkpoint=checkpoint, question_language=language, **summary)
+                    )
+        return rows

@@ -1,0 +1,31 @@
+"""The one tidy table, as rows, CSV and Parquet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from unteach.metrics.contract import Evidence, Measure
+from unteach.records import Row
+
+COLUMNS = tuple(Row.model_fields)
+
+_TYPES = {"checkpoint": "Int64", "n": "int64", "unscored": "int64", "value": "float64", "ci_low": "float64"} | {
+    "ci_high": "float64"
+}
+
+
+def build(evidence: Evidence, measures: Iterable[Measure]) -> list[Row]:
+    """All rows of all measures."""
+    return [row for measure in measures for row in measure(evidence)]
+
+
+def write_table(rows: Sequence[Row], folder: Path) -> None:
+    """Write ``table.csv`` and ``table.parquet``; a missing value is an empty field, a null."""
+    frame = pd.DataFrame([row.model_dump() for row in rows], columns=list(COLUMNS))
+    texts = {column: "string" for column in COLUMNS if column not in _TYPES}
+    frame = frame.astype({**texts, **_TYPES})
+    frame.to_csv(folder / "table.csv", index=False, float_format="%.6g")
+    frame.to_parquet(folder / "table.parquet", index=False)
