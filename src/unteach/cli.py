@@ -1,0 +1,231 @@
+"""The command line. Every command checks its input first; bad input ends with a clear message and code 2."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from unteach.errors import UserError
+
+app = typer.Typer(
+    name="unteach",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    help="Find out in which languages a model repeats what it should not know, remove it, and show that it is gone.\n\n"
+    "Start with `unteach plan experiments/quickstart.yaml`, then `unteach run experiments/quickstart.yaml`.",
+)
+console = Console()
+errors = Console(stderr=True)
+
+SpecPath = Annotated[Path, typer.Argument(help="A spec (YAML), for example experiments/quickstart.yaml.")]
+Overrides = Annotated[
+    list[str], typer.Option("--set", help="Change one field: path.to.field=value (YAML). Can be repeated.")
+]
+StorePath = Annotated[Path, typer.Option("--store", help="Where finished stages are kept and looked for.")]
+DEFAULT_STORE = Path("runs/store")
+
+
+def main() -> None:
+    """Entry point: user errors become one message and exit code 2; Ctrl-C says how to go on."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    try:
+        app(standalone_mode=False)
+    except UserError as error:
+        errors.print(f"[bold red]error:[/] {_escaped(str(error))}", highlight=False, soft_wrap=True)
+        sys.exit(2)
+    except typer._click.exceptions.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except (KeyboardInterrupt, typer.Abort):
+        errors.print("\nstopped. Every finished stage is kept: the same command goes on from there.", highlight=False)
+        sys.exit(130)
+    except typer.Exit as done:
+        sys.exit(done.exit_code)
+
+
+def _escaped(text: str) -> str:
+    return text.replace("[", r"\[")
+
+
+@app.command()
+def run(
+    spec: SpecPath,
+    overrides: Overrides = [],  # noqa: B006
+    out: Annotated[Path | None, typer.Option(help="Result folder; runs/NAME if left out.")] = None,
+    store: StorePath = DEFAULT_STORE,
+) -> None:
+    """Run an experiment: teach, unlearn, ask, judge, and write table and report. Goes on where it was stopped."""
+    from unteach.experiments.run import prepare
+    from unteach.experiments.run import run as run_experiment
+    from unteach.experiments.spec import read_spec
+    from unteach.reports.page import write_report
+    from unteach.reports.terminal import summary
+    from unteach.terminal import bars
+
+    parsed = read_spec(spec, overrides)
+    folder = out or Path("runs") / parsed.name
+    with _quiet_libraries(), bars(errors) as progress:
+        rows = run_experiment(prepare(parsed, store), folder, progress)
+        with progress.task("writing the report", 1) as bar:
+            page = write_report(folder)
+            bar.advance()
+    for table in summary(rows):
+        console.print(table)
+    console.print(f"table   {folder / 'table.csv'}\nreport  {page}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def plan(
+    spec: SpecPath,
+    overrides: Overrides = [],  # noqa: B006
+    store: StorePath = DEFAULT_STORE,
+) -> None:
+    """Show every stage, what is already done, and what the rest will cost on this machine. Starts nothing."""
+    from unteach.experiments.estimate import estimate
+    from unteach.experiments.run import free_bytes, prepare
+    from unteach.experiments.spec import read_spec
+
+    with _quiet_libraries():
+        result = estimate(prepare(read_spec(spec, overrides), store))
+    table = Table("stage", "", "work", "time", title=f"plan of {spec}")
+    for line in result.lines:
+        state = "done" if line.done else "to do"
+        time = "" if line.done else f"{duration(line.seconds)}{'' if line.measured else ' *'}"
+        table.add_row(line.stage.name, state, f"{line.amount:,} {line.stage.unit}", time)
+    console.print(table)
+    to_do = [f"{result.amount(unit):,} {unit}" for unit in ("training tokens", "prompts", "verdicts", "choices")]
+    console.print(f"to do: {', '.join(to_do)}", highlight=False)
+    console.print(
+        f"estimate for this machine: {duration(result.seconds)}, {result.peak_bytes / 2**30:.1f} GiB of memory; "
+        f"{free_bytes(store) / 2**30:.0f} GiB of disk are free",
+        highlight=False,
+    )
+    if any(not line.measured and not line.done for line in result.lines):
+        console.print(
+            "* from arithmetic and this machine's speed, roughly; measured rates replace it after a first run"
+        )
+
+
+@app.command()
+def report(run: Annotated[Path, typer.Argument(help="A run's folder, for example runs/quickstart.")]) -> None:
+    """Write a run's figures and page again from its table."""
+    from unteach.reports.page import write_report
+
+    if not (run / "run.json").is_file():
+        raise UserError(f"{run} is not the folder of a finished run: it has no run.json. Finish it with `unteach run`.")
+    console.print(f"report  {write_report(run)}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def languages() -> None:
+    """List the languages: codes, names, script, family, and their part in the two papers."""
+    from unteach.languages.identify import CANNOT_TELL
+    from unteach.languages.phrases import has_labels
+    from unteach.languages.table import LANGUAGES, MULTILINGUAL, PAPER_A, PAPER_B, RELATIVES
+
+    groups = {"A": PAPER_A, "B": PAPER_B, "relative": RELATIVES, "20": MULTILINGUAL}
+    table = Table("code", "FLORES", "name", "own name", "script", "dir", "family", "level", "papers", "asked", "told")
+    for language in LANGUAGES.values():
+        table.add_row(
+            language.code,
+            language.flores,
+            language.name,
+            language.own_name,
+            language.script,
+            "rtl" if language.right_to_left else "ltr",
+            language.family,
+            language.resource or "-",
+            ", ".join(name for name, codes in groups.items() if language.code in codes),
+            "yes" if has_labels(language.code) else "no",
+            "no" if language.code in CANNOT_TELL else "yes",
+        )
+    console.print(table)
+    console.print(
+        "papers: A and B are the question languages of the two papers, relative and 20 the unlearning languages of "
+        "paper A.\nasked: unteach has the words to ask in it. told: answers in it can be recognised."
+    )
+
+
+@app.command()
+def components() -> None:
+    """List every registered part: what it does, its settings with their defaults, and where it comes from."""
+    from unteach.experiments.families import FAMILIES
+    from unteach.registry import describe
+
+    for registry in FAMILIES:
+        table = Table("name", "settings", "what it does", "source", title=f"{registry.family}s", title_justify="left")
+        for name, cls in registry:
+            settings = "\n".join(
+                f"{key}: {field.default if not field.is_required() else 'required'}"
+                for key, field in cls.model_fields.items()
+            )
+            table.add_row(name, settings or "-", _escaped(describe(cls)), _escaped(cls.source))
+        console.print(table)
+
+
+@app.command()
+def schema(
+    what: Annotated[str, typer.Argument(help="'scenario' for corpus files, 'spec' for experiments.")] = "scenario",
+) -> None:
+    """Print the JSON Schema of a corpus file or a spec, for use in an editor."""
+    from unteach.experiments.families import json_schema
+
+    console.print_json(json.dumps(json_schema(what), ensure_ascii=False))
+
+
+@app.command()
+def ask(
+    question: Annotated[str, typer.Argument(help="The question, in the language you name.")],
+    model: Annotated[
+        str, typer.Option(help="'embedded', a hub id, a model folder, or a run's folder: then all its models answer.")
+    ] = "embedded",
+    language: Annotated[str, typer.Option(help="The question's language (code or name).")] = "en",
+    store: StorePath = DEFAULT_STORE,
+) -> None:
+    """Put one question to a base model, or to a run's models before and after, side by side."""
+    from unteach.experiments.question import answers_of
+    from unteach.terminal import bars
+
+    with _quiet_libraries(), bars(errors) as progress:
+        answers = answers_of(question, language, model, store, progress)
+    table = Table("model", "answer")
+    for name, answer in answers:
+        table.add_row(name, _escaped(answer.text or "(empty answer)"))
+    console.print(table)
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+@contextlib.contextmanager
+def _quiet_libraries() -> Iterator[None]:
+    """Keep libraries' bars and notices from breaking ours; errors still come through."""
+    import warnings
+
+    import transformers
+
+    transformers.utils.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""A spec to a plan of stages to a finished run."""

@@ -1,0 +1,27 @@
+"""All component families, for listing, for their common test and for schemas."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel
+
+from unteach.corpora.schema import Scenario
+from unteach.errors import UserError
+from unteach.experiments.spec import Spec
+from unteach.judge.contract import JUDGES
+from unteach.metrics.contract import MEASURES
+from unteach.models.source import MODELS
+from unteach.models.tuning import TUNINGS
+from unteach.registry import Registry, nearest
+from unteach.unlearn.contracts import OBJECTIVES, STOP_RULES, STRATEGIES
+
+FAMILIES: tuple[Registry[Any], ...] = (MODELS, TUNINGS, OBJECTIVES, STRATEGIES, STOP_RULES, JUDGES, MEASURES)
+
+
+def json_schema(what: str) -> dict[str, Any]:
+    """The JSON Schema of a scenario file or of a spec."""
+    models: dict[str, type[BaseModel]] = {"scenario": Scenario, "spec": Spec}
+    if what not in models:
+        raise UserError(f"there is no schema of {what!r}. {nearest(what, models)}")
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **models[what].model_json_schema()}

@@ -1,0 +1,59 @@
+"""One question to a base model, or to every model of a run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from unteach.ask.answers import Asking, ask
+from unteach.corpora.load import Corpus
+from unteach.errors import UserError
+from unteach.experiments.bench import Workbench
+from unteach.experiments.run import prepare
+from unteach.experiments.spec import Spec
+from unteach.languages.phrases import labels
+from unteach.languages.table import find
+from unteach.models.source import MODELS, ModelSource
+from unteach.progress import Progress
+from unteach.records import Answer, Question
+
+
+def answers_of(question: str, language: str, model: str, store: Path, progress: Progress) -> list[tuple[str, Answer]]:
+    """Name and answer of the base model, or of the base model and every model of the run in the folder ``model``.
+
+    Raises:
+        UserError: the language is unknown or cannot be asked in, the model cannot be loaded, a stage of the run is
+            missing from the store, or the question does not fit into the model's context.
+    """
+    code = find(language).code
+    labels(code)
+    asked = [Question(scenario="", part="fake", language=code, text=question)]
+    source, settings, models = _models(model, store)
+    results = []
+    with Workbench(source, Corpus([], "none"), progress) as bench:
+        for name, patches in models:
+            (answer,) = ask(bench.with_patches(patches), asked, settings)
+            if answer.unasked:
+                raise UserError(f"this question cannot be asked: {answer.unasked}")
+            results.append((name, answer))
+    return results
+
+
+def _models(model: str, store: Path) -> tuple[ModelSource, Asking, list[tuple[str, list[Path]]]]:
+    folder = Path(model)
+    if not (folder / "spec.json").is_file():
+        source = MODELS.parse(model if model in dict(MODELS) else {"name": "pretrained", "path": model})
+        return source, Asking(), [(model, [])]
+    spec = Spec.model_validate(json.loads((folder / "spec.json").read_text(encoding="utf-8")))
+    return spec.model, spec.ask, [("base model", []), *_patches(spec, store, folder)]
+
+
+def _patches(spec: Spec, store: Path, folder: Path) -> Iterator[tuple[str, list[Path]]]:
+    for planned in prepare(spec, store).models:
+        if not planned.made_by.context.store.is_done(planned.made_by.key):
+            raise UserError(
+                f"the model {planned.tag.name!r} of {folder} is not in the store {store}. Finish the run with "
+                "`unteach run`, or name its store with --store."
+            )
+        yield planned.tag.name, planned.made_by.patches

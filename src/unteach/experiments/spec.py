@@ -1,0 +1,232 @@
+"""The spec: everything that decides a run, typed and checked as a whole before anything slow starts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import Field, StringConstraints, ValidationError, field_validator
+
+from unteach.ask.answers import Asking
+from unteach.ask.forced_choice import Choosing
+from unteach.corpora.load import Corpus
+from unteach.errors import UserError, UserErrors
+from unteach.judge.contract import JUDGES, Judge
+from unteach.languages.phrases import has_labels
+from unteach.languages.table import LANGUAGES, UnknownLanguage, find
+from unteach.learn.loop import Schedule
+from unteach.learn.teach import Instruct, Samples
+from unteach.metrics.contract import MEASURES, Measure
+from unteach.models.source import MODELS, ModelSource
+from unteach.models.tuning import TUNINGS, Tuning
+from unteach.registry import Settings, nearest
+from unteach.unlearn.contracts import STRATEGIES, Strategy
+from unteach.unlearn.run import Unlearning
+
+
+def _language(code: str) -> str:
+    try:
+        return find(code).code
+    except UnknownLanguage as error:
+        raise ValueError(str(error)) from None
+
+
+LanguageCode = Annotated[str, Field(description="BCP-47 code, see `unteach languages`.")]
+
+
+class CorpusSpec(Settings):
+    """Which scenarios."""
+
+    path: Path | None = Field(None, description="A file or folder of scenarios; the embedded corpus if left out.")
+    limit: int | None = Field(None, ge=1, description="Only the first so many scenarios, by id.")
+
+
+class TeachSpec(Settings):
+    """How R and F are taught."""
+
+    tuning: Annotated[Tuning, TUNINGS.annotation]
+    schedule: Schedule
+    samples: Samples = Samples()
+    instruct: Instruct = Instruct()
+
+
+class ProbeSpec(Settings):
+    """What is read at every unlearning checkpoint."""
+
+    languages: tuple[str, ...] = Field(("en", "@source"), description="Fake questions; @source is the fake's language.")
+    retain_texts: int = Field(16, ge=2, description="Fresh samples of real articles on which perplexity is read.")
+
+
+class ForcedChoiceSpec(Choosing):
+    """Which models are put to the forced choice, and in which languages."""
+
+    models: tuple[Literal["r_only", "contaminated", "unlearned"], ...] = ("r_only", "contaminated")
+    question_languages: tuple[str, ...] | None = Field(None, description="Those of the run if left out.")
+    passage_languages: tuple[str, ...] | None = Field(None, description="Those of the run if left out.")
+
+
+class UnlearnSpec(Unlearning):
+    """Unlearning, with the language strategies to compare."""
+
+    strategies: tuple[Annotated[Strategy, STRATEGIES.annotation], ...] = Field(min_length=1)
+
+
+class Spec(Settings):
+    """One experiment."""
+
+    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
+    description: str = ""
+    seed: int = Field(0, ge=0)
+    corpus: CorpusSpec = CorpusSpec()
+    model: Annotated[ModelSource, MODELS.annotation]
+    real_language: LanguageCode = "en"
+    sources: tuple[LanguageCode, ...] = Field(min_length=1, description="Languages of the fake data, a model each.")
+    question_languages: tuple[LanguageCode, ...] = Field(min_length=1)
+    teach: TeachSpec
+    unlearn: UnlearnSpec | None = None
+    probe: ProbeSpec = ProbeSpec()
+    ask: Asking = Asking()
+    judge: Annotated[Judge, JUDGES.annotation]
+    forced_choice: ForcedChoiceSpec | None = None
+    measures: tuple[Annotated[Measure, MEASURES.annotation], ...] = Field(
+        default_factory=lambda: tuple(MEASURES.parse(name) for name, _ in MEASURES)
+    )
+
+    @field_validator("sources", "question_languages")
+    @classmethod
+    def _known(cls, codes: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(_language(code) for code in codes))
+
+    @field_validator("real_language")
+    @classmethod
+    def _known_real(cls, code: str) -> str:
+        return _language(code)
+
+
+def read_spec(path: Path, overrides: Sequence[str] = ()) -> Spec:
+    """A spec from a YAML file, with ``path.to.field=value`` overrides (values are YAML).
+
+    Raises:
+        UserErrors: everything that is wrong with it, each with its field, value and nearest valid name.
+    """
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"there is no spec at {path}") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not valid UTF-8 (byte {error.start}); save the file as UTF-8") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is not valid YAML: {error}") from None
+    if not isinstance(raw, dict):
+        raise UserError(f"{path}: a spec is a mapping of fields, this is {type(raw).__name__}")
+    for override in overrides:
+        _apply_override(raw, override)
+    try:
+        return Spec.model_validate(raw)
+    except ValidationError as error:
+        raise UserErrors(f"the spec {path} has problems", explain_spec(error)) from None
+
+
+def _apply_override(raw: dict[str, Any], override: str) -> None:
+    where, separator, text = override.partition("=")
+    if not separator or not where:
+        raise UserError(f"--set {override!r}: write path.to.field=value")
+    *parents, last = where.split(".")
+    target = raw
+    for parent in parents:
+        inner = target.setdefault(parent, {})
+        if isinstance(inner, str):  # a component given by its bare name
+            inner = target[parent] = {"name": inner}
+        if not isinstance(inner, dict):
+            raise UserError(f"--set {override!r}: {parent!r} is not a group of fields")
+        target = inner
+    try:
+        target[last] = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"--set {override!r}: the value is not valid YAML: {error}") from None
+
+
+def explain_spec(error: ValidationError) -> list[str]:
+    """One sentence for each problem; unknown fields get the nearest valid name."""
+    lines = []
+    for problem in error.errors():
+        place = ".".join(str(part) for part in problem["loc"])
+        if problem["type"] == "extra_forbidden":
+            known = _fields_at(problem["loc"][:-1])
+            lines.append(f"{place}: unknown field. {nearest(str(problem['loc'][-1]), known) if known else ''}".strip())
+        elif problem["type"] == "missing":
+            lines.append(f"{place}: this field is required")
+        else:
+            given = problem.get("input")
+            shown = "" if isinstance(given, dict) else f" (got {str(given)[:80]!r})"
+            lines.append(f"{place}: {problem['msg'].removeprefix('Value error, ')}{shown}")
+    return lines
+
+
+def _fields_at(location: Sequence[int | str]) -> list[str]:
+    """Field names of the settings class at a place in the spec; none if the place holds a component."""
+    cls: Any = Spec
+    for part in location:
+        if isinstance(part, int):
+            continue
+        field = cls.model_fields.get(part) if hasattr(cls, "model_fields") else None
+        if field is None:
+            return []
+        cls = _settings_class(field.annotation)
+    return list(cls.model_fields) if cls is not None else []
+
+
+def _settings_class(annotation: Any) -> Any:
+    options = [annotation, *getattr(annotation, "__args__", ())]
+    return next((cls for cls in options if isinstance(cls, type) and issubclass(cls, Settings)), None)
+
+
+def check_against_corpus(spec: Spec, corpus: Corpus) -> None:
+    """Every text the run will need is there, and every language can be asked in.
+
+    Raises:
+        UserErrors: all that is missing.
+    """
+    problems = corpus.missing(spec.real_language, ["article"])
+    if spec.teach.instruct.mode != "none":
+        problems += corpus.missing(spec.real_language, ["qa"])
+    for language in spec.sources:
+        problems += corpus.missing(language, ["article", "fake"])
+    if spec.unlearn is not None:
+        wanted = {code for s in spec.unlearn.strategies for source in spec.sources for code in s.languages(source)}
+        for language in sorted(wanted):
+            problems += corpus.missing(language, ["article", "fake"] if spec.unlearn.forget.keep else ["fake"])
+            few = [s.id for s in corpus if language in s.texts and len(s.texts[language].fake) == 1]
+            if few:
+                problems.append(
+                    f"corpus {corpus.name!r} has a single wording of the fake passage in language {language!r} for "
+                    f"{', '.join(few[:3])}: teaching and unlearning need different ones, so at least two"
+                )
+    asked = dict.fromkeys((*spec.question_languages, *probe_languages(spec)))
+    for language in asked:
+        if language not in LANGUAGES:
+            problems.append(f"probe.languages: unknown language {language!r}. {nearest(language, LANGUAGES)}")
+            continue
+        if not has_labels(language):
+            problems.append(
+                f"question_languages: {language!r} has no question and answer labels (languages/phrases.py)"
+            )
+        problems += corpus.missing(language, ["fake_question", "real_question"])
+    if spec.forced_choice is not None:
+        field = "key_phrases" if spec.forced_choice.candidate == "claim" else "fake"
+        for language in spec.forced_choice.passage_languages or spec.question_languages:
+            problems += corpus.missing(language, [field])
+    if problems:
+        raise UserErrors(f"the spec {spec.name!r} cannot run", dict.fromkeys(problems))
+
+
+def probe_languages(spec: Spec) -> tuple[str, ...]:
+    """Every language that some probe asks in."""
+    return tuple(dict.fromkeys(code for source in spec.sources for code in probe_languages_for(spec, source)))
+
+
+def probe_languages_for(spec: Spec, source: str) -> tuple[str, ...]:
+    """The probe's languages for one source."""
+    return tuple(dict.fromkeys(source if code == "@source" else code for code in spec.probe.languages))
