@@ -71,7 +71,7 @@ def run(
     from unteach.experiments.run import run as run_experiment
     from unteach.experiments.spec import read_spec
     from unteach.reports.page import write_report
-    from unteach.reports.terminal import summary
+    from unteach.reports.terminal import summaries
     from unteach.terminal import bars
 
     parsed = read_spec(spec, overrides)
@@ -81,7 +81,7 @@ def run(
         with progress.task("writing the report", 1) as bar:
             page = write_report(folder)
             bar.advance()
-    for table in summary(rows):
+    for table in summaries(rows):
         console.print(table)
     console.print(f"table   {folder / 'table.csv'}\nreport  {page}", highlight=False, soft_wrap=True)
 
