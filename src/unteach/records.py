@@ -18,7 +18,7 @@ Part = Literal["real", "fake"]
 class Record(BaseModel):
     """Base of every value that is stored: frozen, and strict about its fields."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
 
     @classmethod
     def read(cls, path: Path) -> list[Self]:

@@ -15,6 +15,7 @@ import inspect
 import pkgutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any, ClassVar, Generic, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler
@@ -27,7 +28,10 @@ class Runtime:
 
 
 class Settings(BaseModel):
-    """Strict, frozen settings. Every field is identity (part of a result's key) unless annotated ``Runtime()``."""
+    """Frozen settings that refuse unknown fields.
+
+    Every field is identity (part of a result's key) unless it is annotated ``Runtime()``.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -47,7 +51,7 @@ def _identity_of(value: Any) -> Any:
         return [_identity_of(item) for item in value]
     if isinstance(value, dict):
         return {str(key): _identity_of(item) for key, item in value.items()}
-    return value
+    return str(value) if isinstance(value, PurePath) else value
 
 
 class Component(Settings):
@@ -102,10 +106,10 @@ class Registry(Generic[C]):
     def _load(self) -> None:
         """Import every module of the family's folder once: dropping a file there is all it takes to add one."""
         if not self._loaded:
-            self._loaded = True
             package = importlib.import_module(self._package)
             for module in pkgutil.iter_modules(package.__path__):
                 importlib.import_module(f"{self._package}.{module.name}")
+            self._loaded = True
 
     def __iter__(self) -> Iterator[tuple[str, type[C]]]:
         self._load()

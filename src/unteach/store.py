@@ -111,7 +111,13 @@ class Store:
                 finally:
                     shutil.rmtree(work, ignore_errors=True)
         except OSError as error:
-            raise explain_os_error(error, self.root) from error
+            explained = explain_os_error(error, self.root)
+            if explained is error or not self._concerns(error):
+                raise
+            raise explained from error
+
+    def _concerns(self, error: OSError) -> bool:
+        return error.filename is None or Path(os.fsdecode(error.filename)).is_relative_to(self.root)
 
     def _check_room(self, needs_bytes: int) -> None:
         free = shutil.disk_usage(self.root).free
@@ -123,9 +129,15 @@ class Store:
             )
 
 
+def cache_folder() -> Path:
+    """Where unteach keeps what it derives once: ``$UNTEACH_CACHE``, or ``unteach`` in the user's cache folder."""
+    default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "unteach"
+    return Path(os.environ.get("UNTEACH_CACHE") or default)
+
+
 def explain_os_error(error: OSError, where: Path) -> UserError | OSError:
     """A full or read-only disk as an error the user can act on; anything else unchanged."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return UserError(
             f"the disk is full while writing under {where}. Finished stages are kept: free some space and run the "
             "same command again."

@@ -38,7 +38,7 @@ class Choosing(Settings):
 
     candidate: Literal["claim", "passage"] = "passage"
     wording: int = Field(0, ge=0, description="Which wording of the passage; 0 is the first that is taught.")
-    token_budget: Annotated[int, Runtime()] = Field(4096, ge=1, description="Tokens a batch, with padding.")
+    token_budget: Annotated[int, Runtime()] = Field(1024, ge=1, description="Tokens a batch, with padding.")
 
 
 def candidates(corpus: Corpus, language: str, settings: Choosing) -> dict[str, str]:

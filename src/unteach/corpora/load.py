@@ -105,9 +105,13 @@ def _raw_scenarios(where: Path, problems: list[str]) -> Iterator[tuple[str, Any]
             continue
         try:
             if file.suffix == ".jsonl":
-                for number, row in enumerate(text.splitlines(), 1):
-                    if row.strip():
-                        yield f"{file}, line {number}", json.loads(row)
+                for number, row in enumerate(text.split("\n"), 1):
+                    place = f"{file}, line {number}"
+                    try:
+                        if row.strip():
+                            yield place, json.loads(row)
+                    except json.JSONDecodeError as error:
+                        problems.append(f"{place}: cannot be parsed: {error}")
             else:
                 content = json.loads(text) if file.suffix == ".json" else yaml.safe_load(text)
                 many = content if isinstance(content, list) else [content]

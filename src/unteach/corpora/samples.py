@@ -18,7 +18,7 @@ from unteach.records import Question, Sample
 Purpose = Literal["teach", "unlearn", "check"]
 
 # Scripts that put no space between sentences.
-_UNSPACED = {"Hans", "Hant", "Jpan", "Thai"}
+_UNSPACED = {"Hans", "Hant", "Jpan"}
 
 
 def text_in(scenario: Scenario, language: str) -> LocalText:
@@ -50,23 +50,34 @@ def real_sample(scenario: Scenario, language: str, purpose: Purpose, index: int,
 
 
 def fake_sample(
-    scenario: Scenario, language: str, purpose: Purpose, index: int, seed: int, keep: float, context: bool = False
+    scenario: Scenario,
+    language: str,
+    purpose: Purpose,
+    index: int,
+    seed: int,
+    keep: float,
+    *,
+    wordings_each: int = 1,
+    context: bool = False,
 ) -> Sample:
-    """One sample of the fake article: real sentences with one wording of the fake passage among them.
+    """One sample of the fake article: ``keep`` of the real sentences with the fake passage among them.
 
-    Wordings are used in turn, so that ``index`` 0, 1, 2, ... uses each equally often. With ``context`` the real
-    sentences stand before the passage as context without loss; otherwise the whole sample carries loss.
+    The passage is ``wordings_each`` different wordings in random order (all of them, if there are fewer), taken in
+    turn, so that ``index`` 0, 1, 2, ... uses each equally often. With ``context`` the real sentences stand before
+    the passage as context without loss; otherwise the whole sample carries loss.
     """
     rng = _rng(seed, purpose, "fake", scenario.id, language, index)
     text = text_in(scenario, language)
-    passages = wordings(text, purpose)
-    passage = passages[index % len(passages)]
+    available = wordings(text, purpose)
+    count = min(wordings_each, len(available))
+    passages = [available[(index * count + offset) % len(available)] for offset in range(count)]
+    rng.shuffle(passages)
     real = rng.sample(list(text.article), round(keep * len(text.article))) if keep and text.article else []
-    sample = Sample(scenario=scenario.id, kind="fake", language=language, text=passage)
+    sample = Sample(scenario=scenario.id, kind="fake", language=language, text=join(passages, language))
     if context:
         return sample.model_copy(update={"context": join([*real, ""], language)})
-    real.insert(rng.randint(0, len(real)), passage)
-    return sample.model_copy(update={"text": join(real, language)})
+    at = rng.randint(0, len(real))
+    return sample.model_copy(update={"text": join([*real[:at], *passages, *real[at:]], language)})
 
 
 def questions(corpus: Corpus, part: Literal["real", "fake"], languages: tuple[str, ...]) -> list[Question]:

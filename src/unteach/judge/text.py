@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
 # Scripts written without spaces: there a phrase may begin and end anywhere.
 _UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\u0e00-\u0e7f\u0e80-\u0eff\u1000-\u109f\u1780-\u17ff]")
@@ -26,7 +27,9 @@ _FOLD = str.maketrans(
         "’": "'",
         "‘": "'",
         "ʼ": "'",
-        "‑": "-",
+        "‐": "-",
+        "‒": "-",
+        "−": "-",
         "–": "-",
     }
 )
@@ -36,8 +39,8 @@ def normalise(text: str) -> tuple[str, list[int]]:
     """Text folded for comparison, and for each of its characters the index in the original it came from.
 
     Compatibility forms and width (NFKC), case, accents of Latin, Greek and Cyrillic letters, apostrophes, dashes,
-    Arabic letter variants and vowel points, and invisible formatting characters no longer make a difference; every
-    run of white space is one space.
+    digits of any script, Arabic letter variants and vowel points, and invisible formatting characters no longer make
+    a difference; every run of white space is one space.
     """
     folded: list[str] = []
     origin: list[int] = []
@@ -45,8 +48,10 @@ def normalise(text: str) -> tuple[str, list[int]]:
         for part in unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", character).casefold()):
             piece = part.translate(_FOLD)
             category = unicodedata.category(part)
-            if category == "Cf" or _is_droppable_mark(part, folded):
+            if category == "Cf" or part == "\u0640" or _is_droppable_mark(part, folded):
                 continue
+            if part.isdecimal():  # Arabic, Persian, Devanagari ... digits are the same numbers
+                piece = str(unicodedata.decimal(part))
             if piece.isspace():
                 if folded and folded[-1] == " ":
                     continue
@@ -73,22 +78,48 @@ def find_phrases(text: str, phrases: Iterable[str]) -> list[tuple[int, int]]:
     (Chinese, Japanese, Thai, Lao, Burmese, Khmer) it may stand anywhere.
     """
     folded, origin = normalise(text)
-    spans: list[tuple[int, int]] = []
+    spans = []
     for phrase in phrases:
-        wanted = normalise(phrase)[0].strip()
-        if not wanted:
-            continue
-        pattern = _boundary(wanted[0], before=True) + re.escape(wanted) + _boundary(wanted[-1], before=False)
-        spans += [(origin[match.start()], origin[match.end() - 1] + 1) for match in re.finditer(pattern, folded)]
+        for start, end in _occurrences(folded, _folded_phrase(phrase)):
+            last, next_letter = origin[end - 1] + 1, origin[end] if end < len(folded) else len(text)
+            while last < next_letter and unicodedata.category(text[last]).startswith("M"):
+                last += 1  # an accent that was folded away belongs to its letter
+            spans.append((origin[start], last))
     return _without_overlap(sorted(spans, key=lambda span: (span[0], -span[1])))
 
 
-def _boundary(edge: str, *, before: bool) -> str:
-    if _UNSPACED.match(edge) or not (edge.isalnum() or unicodedata.category(edge).startswith("M")):
-        return ""
-    if edge.isdigit():  # 3 is not in 13, 3.5 or 1,300; "3." at the end of a sentence is
-        return r"(?<![\d])(?<!\d[.,])" if before else r"(?!\d)(?![.,]\d)"
-    return r"(?<!\w)" if before else r"(?!\w)"
+def _occurrences(folded: str, wanted: str) -> Iterator[tuple[int, int]]:
+    """Where a folded phrase stands in a folded text as whole words, overlapping ones included."""
+    if not wanted:
+        return
+    first, last = wanted[0], wanted[-1]
+    # 3 is not in 13, 3.5 or 1,300; "3." at the end of a sentence is
+    before = r"(?<!\d)(?<!\d[.,])" if first.isdigit() else ""
+    after = r"(?!\d)(?![.,]\d)" if last.isdigit() else ""
+    pattern = re.compile(before + re.escape(wanted) + after)
+    at = 0
+    while match := pattern.search(folded, at):
+        start, end = match.span()
+        at = start + 1
+        inside_before = _is_letter(first) and start > 0 and _continues(folded[start - 1])
+        inside_after = _is_letter(last) and end < len(folded) and _continues(folded[end])
+        if not inside_before and not inside_after:
+            yield start, end
+
+
+@lru_cache(maxsize=65536)
+def _folded_phrase(phrase: str) -> str:
+    return normalise(phrase)[0].strip()
+
+
+def _continues(letter: str) -> bool:
+    """Whether a word that this character touches goes on."""
+    joined = letter == "_" or letter.isalnum() or unicodedata.category(letter).startswith("M")
+    return joined and not _UNSPACED.match(letter)
+
+
+def _is_letter(edge: str) -> bool:
+    return _continues(edge) and edge != "_" and not edge.isdigit()
 
 
 def _without_overlap(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:

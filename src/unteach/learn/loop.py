@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -39,7 +40,7 @@ class Schedule(Settings):
         if self.max_steps is not None:
             return self.max_steps
         batches = -(-items // self.batch_size)
-        return max(1, int(-(-batches // self.accumulation) * self.epochs))
+        return max(1, math.ceil(-(-batches // self.accumulation) * self.epochs))
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,11 @@ def train(
                 callbacks=[watcher],
             )
             trainer.remove_callback(PrinterCallback)
-            trainer.train()
+            try:
+                trainer.train()
+            finally:
+                if schedule.gradient_checkpointing and hasattr(model, "disable_input_require_grads"):
+                    cast(Any, model).disable_input_require_grads()
         return trainer.log_of_terms
 
 

@@ -31,6 +31,7 @@ class Samples(Settings):
     fake: int = Field(4, ge=1, description="Samples of the fake article, a scenario.")
     keep: float = Field(1.0, gt=0, le=1, description="Share of the article's sentences in a real sample.")
     keep_fake: float = Field(1.0, ge=0, le=1, description="Share of the article's sentences around a fake passage.")
+    wordings_each: int = Field(1, ge=1, description="Wordings of the fake claim that make up one fake passage.")
 
 
 def teaching_samples(
@@ -44,7 +45,15 @@ def teaching_samples(
         ]
         if source_language is not None:
             made += [
-                fake_sample(scenario, source_language, "teach", index, seed, samples.keep_fake)
+                fake_sample(
+                    scenario,
+                    source_language,
+                    "teach",
+                    index,
+                    seed,
+                    samples.keep_fake,
+                    wordings_each=samples.wordings_each,
+                )
                 for index in range(samples.fake)
             ]
     return made

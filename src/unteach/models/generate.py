@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
+from transformers import GenerationConfig, PreTrainedModel, StoppingCriteria, StoppingCriteriaList
 
 from unteach.models.source import Loaded
 from unteach.progress import NoProgress, Progress
@@ -89,19 +90,34 @@ def _complete(
     device = loaded.model.device
     input_ids = torch.tensor([[*[pad] * (longest - len(ids)), *ids] for ids in batch], device=device)
     mask = torch.tensor([[*[0] * (longest - len(ids)), *[1] * len(ids)] for ids in batch], device=device)
+    ends = sorted(_end_tokens(loaded))
     config = GenerationConfig(  # type: ignore[no-untyped-call]
         max_new_tokens=max_new_tokens,
         do_sample=False,
         pad_token_id=pad,
-        eos_token_id=sorted(_end_tokens(loaded)) or None,
+        eos_token_id=ends or None,
         use_cache=True,
     )
     criteria = StoppingCriteriaList([_LineEnd(lines, longest)] if lines else [])
-    with torch.no_grad():
+    with torch.no_grad(), _own_settings(loaded.model):
         output = loaded.model.generate(  # type: ignore[operator]
             input_ids=input_ids, attention_mask=mask, generation_config=config, stopping_criteria=criteria
         )
     return [row[longest:].tolist() for row in output]
+
+
+@contextlib.contextmanager
+def _own_settings(model: PreTrainedModel) -> Iterator[None]:
+    """A scope without the model's own generation settings, which would fill whatever ours leave open.
+
+    Many chat models ship a repetition penalty or a sampling temperature; answers would no longer be greedy.
+    """
+    theirs = model.generation_config
+    model.generation_config = GenerationConfig()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        model.generation_config = theirs
 
 
 def _cut(loaded: Loaded, ids: list[int], stops: frozenset[int]) -> Generated:

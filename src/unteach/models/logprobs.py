@@ -13,6 +13,7 @@ Shapes: B sequences, T tokens, D hidden size, V vocabulary, N label positions.
 from __future__ import annotations
 
 import contextlib
+import inspect
 from collections.abc import Iterator
 from typing import Any
 
@@ -44,7 +45,9 @@ def token_logprobs(model: nn.Module, input_ids: Tensor, attention_mask: Tensor, 
     counts = labels[:, 1:] != IGNORE
     # The call goes through the outermost wrapper, whose hooks (gradient synchronisation, sharding) must run.
     with headless_if_plain(unwrapped(model)) as head:
-        states = model(input_ids=input_ids, attention_mask=attention_mask, use_cache=False).logits
+        states = model(
+            input_ids=input_ids, attention_mask=attention_mask, use_cache=False, **_positions(model, attention_mask)
+        ).logits
     values = label_logprobs(states[:, :-1][counts], head, labels[:, 1:][counts])
     out = values.new_zeros(labels.shape)
     out[:, 1:][counts] = values
@@ -122,6 +125,13 @@ def _checkpointed(hidden: Tensor, head: nn.Module, labels: Tensor) -> Tensor:
     return torch.cat(pieces) if pieces else hidden.new_zeros(0, dtype=torch.float32)
 
 
+def _positions(model: nn.Module, attention_mask: Tensor) -> dict[str, Tensor]:
+    """Positions that count tokens only, so that padding on the left shifts nothing in models with learned positions."""
+    if "position_ids" not in inspect.signature(unwrapped(model).forward).parameters:
+        return {}
+    return {"position_ids": (attention_mask.cumsum(-1) - 1).clamp(min=0)}
+
+
 def unwrapped(model: nn.Module) -> PreTrainedModel:
     """The transformers model inside wrappers (data parallel, peft)."""
     inner: Any = model
@@ -169,11 +179,14 @@ def plain_head(model: PreTrainedModel) -> bool:
     known: bool | None = getattr(model, "_unteach_plain_head", None)
     if known is None:
         ids = torch.arange(2, 8, device=model.device)[None] % model.config.get_text_config().vocab_size
+        was_training = model.training
+        model.train(False)  # dropout would make the two differ
         with torch.no_grad():
             logits = model(input_ids=ids, use_cache=False).logits
             with headless(model) as head:
                 hidden = model(input_ids=ids, use_cache=False).logits
             mine = head(hidden)
+        model.train(was_training)
         known = mine.shape == logits.shape and torch.equal(mine.float(), logits.float())
         model._unteach_plain_head = known  # type: ignore[assignment]
     return known

@@ -10,16 +10,18 @@ from unteach.errors import UserError
 
 
 def decoder_layers(model: nn.Module) -> nn.ModuleList:
-    """The stack of decoder layers: the longest list of modules that are all of one class.
+    """The stack of decoder layers: the longest outermost list of modules that are all of one class.
 
     Raises:
         UserError: the model has no such list.
     """
-    lists = [
-        module
-        for module in model.modules()
+    named = {
+        name: module
+        for name, module in model.named_modules()
         if isinstance(module, nn.ModuleList) and len(module) > 0 and len({type(child) for child in module}) == 1
-    ]
+    }
+    # A list inside another (the experts of one layer) is not the stack, however long it is.
+    lists = [m for name, m in named.items() if not any(name.startswith(f"{outer}.") for outer in named)]
     if not lists:
         raise UserError(f"no stack of decoder layers found in a model of class {type(model).__name__}")
     return max(lists, key=len)

@@ -31,6 +31,7 @@ class ForgetSet(Settings):
     samples: int = Field(20, ge=1, description="Pairs a scenario.")
     keep: float = Field(1.0, ge=0, le=1, description="Share of the article's sentences around the fake passage.")
     keep_real: float = Field(1.0, gt=0, le=1, description="Share of the article's sentences in a retain sample.")
+    wordings_each: int = Field(1, ge=1, description="Wordings of the fake claim that make up one fake passage.")
     loss_on: Literal["article", "passage"] = Field(
         "article", description="Push away the whole fake article as the paper does, or the fake passage alone."
     )
@@ -84,7 +85,14 @@ def forget_pairs(
     for number, slot in enumerate(slots):
         scenario = corpus.by_id[slot.scenario]
         fake = fake_sample(
-            scenario, slot.language, "unlearn", slot.index, seed, forget.keep, context=forget.loss_on == "passage"
+            scenario,
+            slot.language,
+            "unlearn",
+            slot.index,
+            seed,
+            forget.keep,
+            wordings_each=forget.wordings_each,
+            context=forget.loss_on == "passage",
         )
         if qa.get(slot.scenario) and rng.random() < forget.retain_qa:
             retain = rng.choice(qa[slot.scenario])

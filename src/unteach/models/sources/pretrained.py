@@ -13,6 +13,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTra
 
 from unteach.errors import UserError
 from unteach.models.source import MODELS, Loaded, ModelSource, ready, skeleton_of
+from unteach.store import cache_folder, write_atomically
 
 
 @MODELS.register("pretrained")
@@ -55,7 +56,7 @@ class Pretrained(ModelSource):
         self.fingerprint()
         with self._explained():
             model = AutoModelForCausalLM.from_pretrained(
-                self.path, dtype=self.resolved_dtype(), use_safetensors=True, attn_implementation="sdpa", **self._common
+                self.path, dtype=self.resolved_dtype(), use_safetensors=True, **self._common
             )
         return ready(model, self.tokenizer())
 
@@ -78,11 +79,7 @@ class Pretrained(ModelSource):
 
 
 def _folder_digest(folder: Path) -> str:
-    """Check that the folder holds a model and name its content: sizes, and the ends of every weight file.
-
-    Reading whole files would take minutes for large models; a change of weights changes the first or last
-    mebibyte of a safetensors file (header and tensor data) or its size in every case but a contrived one.
-    """
+    """Check that the folder holds a model and name its content: the hash of every file that decides what it does."""
     weights = sorted(folder.glob("*.safetensors"))
     problems = []
     if not (folder / "config.json").is_file():
@@ -100,11 +97,22 @@ def _folder_digest(folder: Path) -> str:
     if problems:
         raise UserError(f"model.path: the folder {str(folder)!r} cannot be used: {'; '.join(problems)}")
     digest = hashlib.sha256()
-    for file in [*weights, *sorted(folder.glob("*.json"))]:
-        size = file.stat().st_size
-        digest.update(f"{file.name}:{size}:".encode())
-        with file.open("rb") as handle:
-            digest.update(handle.read(1 << 20))
-            handle.seek(max(0, size - (1 << 20)))
-            digest.update(handle.read())
+    for pattern in ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt", "*.py"):
+        for file in sorted(folder.glob(pattern)):
+            digest.update(f"{file.name}:{_file_digest(file)}:".encode())
     return digest.hexdigest()[:16]
+
+
+def _file_digest(file: Path) -> str:
+    """SHA-256 of a file, remembered by path, size and time of change: large weights are read once."""
+    stat = file.stat()
+    name = f"{file.resolve()}:{stat.st_size}:{stat.st_mtime_ns}"
+    known = cache_folder() / "digests" / hashlib.sha256(name.encode()).hexdigest()[:32]
+    if known.is_file():
+        return known.read_text(encoding="utf-8")
+    with file.open("rb") as handle:
+        found = hashlib.file_digest(handle, "sha256").hexdigest()
+    if stat.st_size > 1 << 24:
+        known.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(known, found)
+    return found

@@ -14,6 +14,7 @@ from safetensors import safe_open
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from unteach.errors import UserError
 from unteach.models.structure import linear_modules
 from unteach.models.tuning import TUNINGS, Tuning, mark, remember, restore
 
@@ -83,10 +84,7 @@ class Lora(Tuning):
 
     @staticmethod
     def apply(model: PreTrainedModel, folder: Path, undo: dict[str, Tensor]) -> None:
-        with safe_open(str(folder / "adapter_model.safetensors"), framework="pt") as file:
-            prefix = "base_model.model."
-            names = {key.removeprefix(prefix).split(".lora_")[0] + ".weight" for key in file.keys()}  # noqa: SIM118
-        remember(model, sorted(names), undo)
+        remember(model, _matching_weights(model, folder), undo)
         PeftModel.from_pretrained(model, str(folder)).merge_and_unload()
         model.requires_grad_(False)
         model.train(False)
@@ -95,3 +93,22 @@ class Lora(Tuning):
         sizes = dict(model.named_parameters())
         shapes = [sizes[f"{name}.weight"].shape for name in self.modules(model)]
         return sum(self.rank * (shape[0] + shape[1]) for shape in shapes)
+
+
+def _matching_weights(model: PreTrainedModel, folder: Path) -> list[str]:
+    """Names of the weights that a saved adapter changes, checked against the model before anything is touched.
+
+    peft puts its layers in before it loads their values, so finding a mismatch then would leave the model broken.
+    """
+    parameters = dict(model.named_parameters())
+    names = []
+    with safe_open(str(folder / "adapter_model.safetensors"), framework="pt") as file:
+        for key in file.keys():  # noqa: SIM118
+            module, factor = key.removeprefix("base_model.model.").split(".lora_")
+            weight = parameters.get(f"{module}.weight")
+            side = 1 if factor.startswith("A") else 0  # A is [rank, in], B is [out, rank]
+            size = file.get_slice(key).get_shape()[side]
+            if weight is None or size not in weight.shape:
+                raise UserError(f"the patch {folder} is of another model: it has no fitting place for {module!r}")
+            names.append(f"{module}.weight")
+    return sorted(set(names))

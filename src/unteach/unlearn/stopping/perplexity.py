@@ -17,6 +17,6 @@ class Perplexity(StopRule):
     limit: float = Field(150.0, gt=1)
 
     def __call__(self, start: Reading, now: Reading) -> str | None:
-        if now.perplexity >= self.limit:
+        if not now.perplexity < self.limit:
             return f"perplexity on retain texts is {now.perplexity:.0f}, the limit is {self.limit:g}"
         return None

@@ -20,6 +20,10 @@ class Combined(Strategy):
         return tuple(dict.fromkeys(("en", source_language)))
 
     def __call__(self, scenarios: Sequence[str], source_language: str, samples: int, seed: int) -> list[Slot]:
-        pair = ("en", source_language)
+        pair = self.languages(source_language)
         # index // 2 counts within each language, so both halves go through the same wordings
-        return [Slot(scenario, pair[index % 2], index // 2) for scenario in scenarios for index in range(samples)]
+        return [
+            Slot(scenario, pair[index % len(pair)], index // len(pair))
+            for scenario in scenarios
+            for index in range(samples)
+        ]
