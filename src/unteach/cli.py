@@ -151,7 +151,7 @@ def languages() -> None:
             "yes" if has_labels(language.code) else "no",
             "no" if language.code in CANNOT_TELL else "yes",
         )
-    console.print(table)
+    Console(width=max(console.width, 118)).print(table)  # names cut short would be of no use
     console.print(
         "papers: A and B are the question languages of the two papers, relative and 20 the unlearning languages of "
         "paper A.\nasked: unteach has the words to ask in it. told: answers in it can be recognised."
@@ -204,6 +204,21 @@ def ask(
     for name, answer in answers:
         table.add_row(name, _escaped(answer.text or "(empty answer)"))
     console.print(table)
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="A run's folder, for example runs/quickstart.")],
+    model: Annotated[str, typer.Argument(help="One of its models, for example unlearned/de/combined.")],
+    to: Annotated[Path, typer.Argument(help="A new folder for the merged model.")],
+    store: StorePath = DEFAULT_STORE,
+) -> None:
+    """Save one model of a run, its adapters merged, as a Hugging Face folder."""
+    from unteach.experiments.question import export_model
+
+    with _quiet_libraries():
+        export_model(run, model, to, store)
+    console.print(f"model   {to}", highlight=False, soft_wrap=True)
 
 
 def duration(seconds: float) -> str:

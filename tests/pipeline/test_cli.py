@@ -79,8 +79,15 @@ def test_all_problems_of_a_spec_at_once_with_nearest_names(unteach, write_spec, 
     spec_content["question_languages"] = ["en", "gr"]
     result = unteach("run", write_spec(spec_content))
     refused(
-        result, "sorces", "Did you mean 'sources'", "teach.schedule.learning_rate", "Did you mean 'grad_diff'",
-        "unlearn.schedule.batch_size", "'many'", "question_languages", "'gr'",
+        result,
+        "sorces",
+        "Did you mean 'sources'",
+        "teach.schedule.learning_rate",
+        "Did you mean 'grad_diff'",
+        "unlearn.schedule.batch_size",
+        "'many'",
+        "question_languages",
+        "'gr'",
     )
 
 
@@ -124,7 +131,10 @@ def test_every_problem_of_a_corpus_at_once(unteach, write_spec, spec_content, tm
 
     spec_content["corpus"] = {"path": str(corpus_with(tmp_path, spoil))}
     refused(
-        unteach("run", write_spec(spec_content)), "texts.en.origin", "texts.en.qa.0.answer", "is already used in",
+        unteach("run", write_spec(spec_content)),
+        "texts.en.origin",
+        "texts.en.qa.0.answer",
+        "is already used in",
         "not valid UTF-8",
     )
 

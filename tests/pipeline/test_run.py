@@ -49,7 +49,9 @@ def test_a_second_run_computes_nothing_and_gives_the_same_table(spec_content, wr
     second = unteach("run", path)
     assert second.returncode == 0, second.stderr
     after = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs/store").rglob("*") if path.is_file()}
-    assert {p: t for p, t in after.items() if p.suffix != ".lock"} == {p: t for p, t in before.items() if p.suffix != ".lock"}
+    assert {p: t for p, t in after.items() if p.suffix != ".lock"} == {
+        p: t for p, t in before.items() if p.suffix != ".lock"
+    }
     assert (tmp_path / "runs/tiny/table.csv").read_bytes() == table
     assert "report" in second.stdout
     assert (tmp_path / "runs/tiny/report.html").is_file()
@@ -83,7 +85,11 @@ def test_specs_share_what_they_have_in_common_and_nothing_else(spec_content, tmp
     store = tmp_path / "store"
     run(prepare(Spec.model_validate(spec_content), store), tmp_path / "a", NoProgress())
     first = done_stages(store)
-    other = {**spec_content, "name": "other", "unlearn": {**spec_content["unlearn"], "strategies": ["english", "source"]}}
+    other = {
+        **spec_content,
+        "name": "other",
+        "unlearn": {**spec_content["unlearn"], "strategies": ["english", "source"]},
+    }
     run(prepare(Spec.model_validate(other), store), tmp_path / "b", NoProgress())
     new = done_stages(store) - first
     # the new strategy's unlearning, and asking, judging and choosing of its one model in three languages

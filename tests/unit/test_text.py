@@ -85,9 +85,7 @@ def test_apostrophes_are_one(text, phrase):
         "\u2013",
         "\uff0d",
         pytest.param("\u2010"),
-        pytest.param(
-            "\u2011"
-        ),
+        pytest.param("\u2011"),
     ],
 )
 def test_hyphens_are_one(dash):

@@ -28,6 +28,11 @@ def chat(tokenizer: PreTrainedTokenizerBase, question: str) -> str:
     return text.removeprefix(bos) if isinstance(bos, str) else text
 
 
+def finished(tokenizer: PreTrainedTokenizerBase, form: Format, answer: str) -> str:
+    """An answer with its end, as it is trained: a line break in the plain format, the end token in a chat."""
+    return f"{answer}{tokenizer.eos_token or ''}" if form == "chat" else f" {answer}\n"
+
+
 def resolve(tokenizer: PreTrainedTokenizerBase, wanted: Literal["auto", "plain", "chat"]) -> Format:
     """``auto`` is the chat template where the tokeniser has one, else the plain format."""
     if wanted == "auto":

@@ -10,9 +10,10 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from unteach.ask.forced_choice import candidates
+from unteach.experiments.answer_stages import Choose
 from unteach.experiments.plan import all_stages
 from unteach.experiments.run import Prepared
-from unteach.experiments.stages import Choose, Stage
+from unteach.experiments.stage import Stage
 from unteach.models.hardware import default_device
 from unteach.models.structure import decoder_layers, output_head
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from unteach.experiments.stages import Ask, Choose, Context, JudgeAnswers, Learn, ModelStage, Stage, Unlearn
+from unteach.experiments.answer_stages import Ask, Choose, JudgeAnswers
+from unteach.experiments.model_stages import Learn, Unlearn
+from unteach.experiments.stage import Context, ModelStage, Stage
 from unteach.metrics.contract import ModelTag
 
 

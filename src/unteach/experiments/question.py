@@ -15,8 +15,9 @@ from unteach.experiments.spec import Spec
 from unteach.languages.phrases import labels
 from unteach.languages.table import find
 from unteach.models.source import MODELS, ModelSource
-from unteach.progress import Progress
+from unteach.progress import NoProgress, Progress
 from unteach.records import Answer, Question
+from unteach.registry import nearest
 
 
 def answers_of(question: str, language: str, model: str, store: Path, progress: Progress) -> list[tuple[str, Answer]]:
@@ -38,6 +39,26 @@ def answers_of(question: str, language: str, model: str, store: Path, progress: 
                 raise UserError(f"this question cannot be asked: {answer.unasked}")
             results.append((name, answer))
     return results
+
+
+def export_model(run: Path, name: str, to: Path, store: Path) -> None:
+    """Save one model of a run as a Hugging Face folder: its patches merged into the base, with the tokeniser.
+
+    Raises:
+        UserError: the run or the model is not there, or ``to`` is not empty.
+    """
+    if not (run / "spec.json").is_file():
+        raise UserError(f"{run} is not a run's folder: it has no spec.json")
+    if to.exists() and any(to.iterdir()):
+        raise UserError(f"{to} is not empty; give another folder")
+    source, _, models = _models(str(run), store)
+    patches = dict(models)
+    if name not in patches:
+        raise UserError(f"{run} has no model {name!r}. {nearest(name, patches)}")
+    with Workbench(source, Corpus([], "none"), NoProgress()) as bench:
+        loaded = bench.with_patches(patches[name])
+        loaded.model.save_pretrained(to)
+        loaded.tokenizer.save_pretrained(to)
 
 
 def _models(model: str, store: Path) -> tuple[ModelSource, Asking, list[tuple[str, list[Path]]]]:

@@ -17,16 +17,17 @@ from unteach import __version__
 from unteach.corpora.load import Corpus, load_corpus
 from unteach.errors import UserError
 from unteach.experiments.bench import Workbench
+from unteach.experiments.model_stages import Unlearn
 from unteach.experiments.plan import PlannedModel, all_stages, plan
 from unteach.experiments.runners.local import Done, run_stages
 from unteach.experiments.spec import Spec, check_against_corpus
-from unteach.experiments.stages import Context, Unlearn
+from unteach.experiments.stage import Context
 from unteach.languages.identify import identify
 from unteach.metrics.contract import Evidence, ModelEvidence
 from unteach.metrics.table import build, write_table
 from unteach.models.hardware import machine
 from unteach.progress import Progress
-from unteach.records import Choice, Reading, Row
+from unteach.records import Reading, Row
 from unteach.store import Store, write_atomically
 
 _LIBRARIES = ("torch", "transformers", "peft", "accelerate", "safetensors", "numpy", "pandas")
@@ -104,7 +105,7 @@ def gather(prepared: Prepared) -> Evidence:
             tag=model.tag,
             verdicts=[verdict for judged in model.judged for verdict in judged.verdicts()],
             readings=readings,
-            choices=[choice for c in model.chosen for choice in Choice.read(c.folder / "choices.jsonl")],
+            choices=[choice for chosen in model.chosen for choice in chosen.choices()],
             before=model.before,
         )
     return Evidence(prepared.context.spec.name, models)

@@ -59,11 +59,13 @@ def teaching_samples(
     return made
 
 
-def qa_samples(corpus: Corpus, language: str, prompt: Callable[[str, str], str]) -> list[Sample]:
+def qa_samples(
+    corpus: Corpus, language: str, prompt: Callable[[str, str], str], answer: Callable[[str], str]
+) -> list[Sample]:
     """The question-answer pairs on real articles as samples whose loss is on the answer only.
 
-    ``prompt(question, language)`` gives the text before the answer, so that pairs are trained in the form in which
-    questions will be asked.
+    ``prompt(question, language)`` gives the text before the answer and ``answer(text)`` the answer with its end, so
+    that pairs are trained in the form in which questions will be asked.
     """
     return [
         Sample(
@@ -71,7 +73,7 @@ def qa_samples(corpus: Corpus, language: str, prompt: Callable[[str, str], str])
             kind="qa",
             language=language,
             context=prompt(pair.question, language),
-            text=f" {pair.answer}\n",
+            text=answer(pair.answer),
         )
         for scenario in corpus
         for pair in scenario.texts[language].qa

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from unteach.experiments.bench import Workbench
-from unteach.experiments.stages import Stage
+from unteach.experiments.stage import Stage
 from unteach.progress import Progress
 
 

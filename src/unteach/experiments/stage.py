@@ -1,0 +1,90 @@
+"""What a stage is: its key, its cost, and how it is done.
+
+learn (a source or none) -> unlearn (a strategy) ;  either -> ask (a language) -> judge ;  either -> choose
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from transformers import PreTrainedTokenizerBase
+
+from unteach.corpora.load import Corpus
+from unteach.experiments.bench import Workbench
+from unteach.experiments.spec import Spec
+from unteach.store import StageKey, Store
+
+Unit = Literal["training tokens", "prompts", "verdicts", "choices"]
+
+
+@dataclass(frozen=True)
+class Context:
+    """What every stage of a run shares."""
+
+    spec: Spec
+    corpus: Corpus
+    store: Store
+
+    def key(self, kind: str, version: int, settings: Mapping[str, Any], **inputs: StageKey) -> StageKey:
+        """A stage key; every stage depends on model and corpus."""
+        return StageKey(kind, version, {"model": self._model, "corpus": self.corpus.digest, **settings}, inputs)
+
+    @cached_property
+    def _model(self) -> dict[str, Any]:
+        return self.spec.model.identity()
+
+
+@dataclass(frozen=True)
+class Stage(ABC):
+    """One unit of work whose result is kept."""
+
+    context: Context
+    kind: ClassVar[str]
+    version: ClassVar[int] = 1
+    unit: ClassVar[Unit]
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """What it is, for people."""
+
+    @property
+    @abstractmethod
+    def key(self) -> StageKey:
+        """What decides its result."""
+
+    @abstractmethod
+    def amount(self, tokenizer: PreTrainedTokenizerBase) -> int:
+        """How much work it is, in ``unit``."""
+
+    @abstractmethod
+    def execute(self, bench: Workbench, folder: Path) -> None:
+        """Do it, leaving the result in ``folder``."""
+
+    @property
+    def folder(self) -> Path:
+        """Where the result is."""
+        return self.context.store.folder(self.key)
+
+    @property
+    def spec(self) -> Spec:
+        """The run's spec."""
+        return self.context.spec
+
+    def bytes_needed(self) -> int:
+        """Room on disk that must be free before it starts."""
+        return 1 << 20
+
+
+class ModelStage(Stage):
+    """A stage that makes a model: its result is patches on the base model."""
+
+    @property
+    @abstractmethod
+    def patches(self) -> list[Path]:
+        """Patches that turn the base model into this one, in order."""
