@@ -1,7 +1,7 @@
 """Log-probabilities at label positions against the whole output layer, on the embedded model.
 
-Both give the same numbers (``tests/unit/test_logprobs.py``). The baseline is what a plain training step does: logits for
-every position, then a log-softmax. Run: ``python benchmarks/output_layer.py``; prints seconds and their ratio.
+Both give the same numbers (``tests/unit/test_logprobs.py``). The baseline is what a plain training step does: logits
+for every position, then a log-softmax. Run: ``python benchmarks/output_layer.py``; prints seconds and their ratio.
 """
 
 from __future__ import annotations

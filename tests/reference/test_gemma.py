@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from unteach.languages.identify import identify
 from unteach.models.batches import encode, pad
 from unteach.models.generate import generate
 from unteach.models.logprobs import plain_head, token_logprobs
@@ -25,9 +26,20 @@ def gemma():
     return MODELS.parse({"name": "embedded", "dtype": "float32"}).load()
 
 
-def test_it_knows_a_capital(gemma) -> None:
-    (answer,) = generate(gemma, ["The capital of France is"], max_new_tokens=4, batch_size=1)
-    assert "Paris" in answer.text
+def test_it_goes_on_in_the_language_of_the_prompt(gemma) -> None:
+    prompts = [
+        "The capital of France, Paris, is a city that",
+        "Die Hauptstadt von Frankreich, Paris, ist eine Stadt, die",
+    ]
+    english, german = generate(gemma, prompts, max_new_tokens=12, batch_size=2)
+    assert identify(english.text, among=("en", "de")).code == "en"
+    assert identify(german.text, among=("en", "de")).code == "de"
+
+
+def test_answers_do_not_depend_on_the_batch(gemma) -> None:
+    prompts = ["Frage: Was ist Honig?\nAntwort:", "Question: What is the largest ocean on Earth?\nAnswer:"]
+    together = generate(gemma, prompts, max_new_tokens=12, batch_size=2)
+    assert together == [generate(gemma, [prompt], max_new_tokens=12, batch_size=1)[0] for prompt in prompts]
 
 
 def test_log_probabilities_at_label_positions_are_those_of_the_whole_output_layer(gemma) -> None:

@@ -44,8 +44,9 @@ def padded(rows, side="right", extra=0, pad=tiny.PAD):
 
 
 def naive(model, ids, mask, labels):
-    """Token by token from the model's own full logits."""
-    logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits.float()
+    """Token by token from the model's own full logits; positions count tokens, not padding."""
+    positions = (mask.cumsum(-1) - 1).clamp(min=0)
+    logits = model(input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=False).logits.float()
     rows = []
     for row in range(ids.shape[0]):
         values = [logits.new_zeros(())]

@@ -100,7 +100,15 @@ def test_quality_is_the_mean_grade():
     model = ModelEvidence(BEFORE, [*verdicts([1.0, 4.0, None, 10.0], "Q_R", "de"), *verdicts([1, 1], language="de")])
     (row,) = measure("quality", model)
     assert (row.metric, row.question_language, row.n, row.unscored, row.value) == ("Q_R", "de", 3, 1, 5.0)
-    assert (row.ci_low, row.ci_high) == pytest.approx((-6.3837489, 16.3837489), abs=1e-5)
+    # Student's t gives -6.38 to 16.38 for three such grades, which is the whole scale
+    assert (row.ci_low, row.ci_high) == (1.0, 10.0)
+
+
+def test_limits_of_quality_inside_the_scale_are_students():
+    model = ModelEvidence(BEFORE, verdicts([5.0, 5.5, 6.0], "Q_R", "de"))
+    (row,) = measure("quality", model)
+    # mean 5.5, s = 0.5, t(0.975, 2) = 4.302653: 5.5 -+ 4.302653 * 0.5 / sqrt(3)
+    assert (row.ci_low, row.ci_high) == pytest.approx((4.2579314, 6.7420686), abs=1e-5)
 
 
 def test_perplexity_has_a_row_a_checkpoint():

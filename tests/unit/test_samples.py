@@ -230,7 +230,9 @@ def test_real_samples_are_the_same_whatever_fake_is_taught():
 
 
 def test_question_answer_samples_train_the_answer_in_the_asked_form():
-    made = qa_samples(Corpus([ONE], "one"), "en", lambda question, language: f"[{language}] {question}")
+    made = qa_samples(
+        Corpus([ONE], "one"), "en", lambda question, language: f"[{language}] {question}", lambda answer: f" {answer}\n"
+    )
     assert made == [
         Sample(scenario="numbers", kind="qa", language="en", context="[en] How many?", text=" Four.\n"),
         Sample(scenario="numbers", kind="qa", language="en", context="[en] Where?", text=" Here.\n"),

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from unteach.metrics.contract import MEASURES, Evidence, Measure, by_language, mean
 from unteach.records import Row
 
 
 @MEASURES.register("quality")
 class Quality(Measure):
-    """Q_R = mean grade (1 to 10) of answers on the real part, with Student's t interval."""
+    """Q_R = mean grade (1 to 10) of answers on the real part, with Student's t interval cut to the scale."""
 
     source = "Paper A, section 2.1"
 
@@ -18,8 +20,16 @@ class Quality(Measure):
             stages = [(None, model.verdicts), *((reading.step, reading.verdicts) for reading in model.readings)]
             for checkpoint, verdicts in stages:
                 for language, group in by_language(verdicts, "Q_R").items():
-                    summary = mean(verdict.value for verdict in group)
+                    summary = _on_scale(mean(verdict.value for verdict in group))
                     rows.append(
                         evidence.row(model.tag, "Q_R", checkpoint=checkpoint, question_language=language, **summary)
                     )
         return rows
+
+
+def _on_scale(summary: dict[str, Any]) -> dict[str, Any]:
+    """Limits beyond 1 and 10 are no grades."""
+    low, high = summary["ci_low"], summary["ci_high"]
+    if low is None or high is None:
+        return summary
+    return {**summary, "ci_low": max(1.0, low), "ci_high": min(10.0, high)}
