@@ -210,7 +210,7 @@ def test_a_patch_of_another_model_leaves_the_weights_alone(load, tmp_path, setti
     config.intermediate_size = 32
     other = type(load("llama").model)(config).requires_grad_(False).eval()
     before = bits(other)
-    with pytest.raises((RuntimeError, UserError), match="size|of another model"), patched(other, [tmp_path / "patch"]):
+    with pytest.raises((RuntimeError, UserError), match=r"size|of another model"), patched(other, [tmp_path / "patch"]):
         pass
     assert_untouched(other, before)
 
