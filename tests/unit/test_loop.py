@@ -181,8 +181,25 @@ def test_accumulation_is_the_same_as_a_larger_batch(load, count, sorted_by_lengt
         assert other.terms == pytest.approx(dict(one.terms), rel=1e-5)
     start = dict(load("llama").model.named_parameters())
     for name, value in large_weights.items():
-        torch.testing.assert_close(small_weights[name], value, rtol=1e-5, atol=1e-5)
+        # AdamW divides by the gradient's size, so where it is nearly zero rounding shows in the weight, not in the loss
+        torch.testing.assert_close(small_weights[name], value, rtol=1e-5, atol=1e-4)
         assert (value - start[name]).abs().max() > 5e-4, name  # six steps of at most 3e-4 each
+
+
+def test_accumulation_is_the_same_when_an_epochs_last_step_has_fewer_passes(load):
+    """AdamW forgives one wrong factor for all steps, but not one that changes between steps of two passes and of one;
+    and a batch with labels must not make the Trainer count their tokens instead."""
+    items = encoded(6, seed=7, shortest=9, longest=9)  # equal lengths, so that the mean over tokens is one over items
+    losses = []
+    for batch_size, accumulation in ((4, 1), (2, 2)):
+        schedule = Schedule(
+            lr=3e-3, max_steps=6, batch_size=batch_size, accumulation=accumulation, max_grad_norm=1e9, decay="constant"
+        )
+        with attached(load) as model:
+            log = train(model, items, collate, language_model_loss, schedule, seed=5)
+        losses.append([entry.terms["nll"] for entry in log])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    assert losses[0][-1] < losses[0][0] - 0.1
 
 
 @settings(max_examples=50, deadline=None)

@@ -150,7 +150,7 @@ def test_change_pairs_answers_by_scenario_whatever_their_order():
     assert (row.metric, row.model, row.group, row.question_language) == (
         "O_F_change",
         "unlearned",
-        "contaminated/de",
+        None,
         "en",
     )
     assert (row.n, row.unscored, row.value) == (4, 0, -0.5)

@@ -91,9 +91,9 @@ def curve_figure(rows: Sequence[Row], source: str | None = None, spec: Any = Non
         grid[y][0].set_ylabel(names[metric], fontsize=8, color=INK)
     _legend(figure, [axes for line in grid for axes in line])
     asked = [row for row in rows if row.metric != "perplexity"]
-    tokens = [row for row in rows if row.metric == "perplexity"]
+    texts = [row for row in rows if row.metric == "perplexity"]
     counts = f"{tables.show_n(asked)} answers a point, bands: 95 % interval" if asked else ""
-    labels = f"perplexity: {tables.show_n(tokens)} tokens" if tokens else ""
+    labels = f"perplexity: {tables.show_n(texts)} texts" if texts else ""
     taught = f", fakes in {language_name(source)}" if source else ""
     titled(figure, f"While unlearning{taught}", "; ".join(part for part in (counts, labels) if part))
     return figure
@@ -145,7 +145,10 @@ def _limit(axes: Axes, metric: str, rows: Sequence[Row], model: Variant, limits:
         height, words = limits.get("perplexity"), f"stop at {limits.get('perplexity', 0):g}"
     else:
         overall = [row for row in rows if row.metric == "Q_R" and Variant.of(row) == model]
-        overall = [row for row in overall if row.question_language is None and row.value is not None]
+        asked = {row.question_language for row in overall}
+        # the rule reads the mean over all real questions; asked in one language, that language's mean is it
+        language = None if None in asked or len(asked) != 1 else asked.pop()
+        overall = [row for row in overall if row.question_language == language and row.value is not None]
         start = min(overall, key=lambda row: row.checkpoint or 0, default=None)
         share = limits.get("quality_drop")
         height = None if start is None or share is None else (1 - share) * (start.value or 0.0)

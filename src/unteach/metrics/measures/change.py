@@ -32,7 +32,7 @@ class Change(Measure):
                         summary = _paired(metric, before[language], after[language])
                         rows.append(
                             evidence.row(
-                                model.tag, f"{metric}_change", question_language=language, group=model.before, **summary
+                                model.tag, f"{metric}_change", question_language=language, **summary
                             )
                         )
         return rows
