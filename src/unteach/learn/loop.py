@@ -83,6 +83,8 @@ def train(
     Raises:
         UserError: no trainable weight moved at the first step, or the loss is not a finite number.
     """
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise UserError("nothing to train: the tuning selects no weights of this model")
     checkpointing: dict[str, Any] = {}
     if schedule.gradient_checkpointing:
         checkpointing = {"gradient_checkpointing": True, "gradient_checkpointing_kwargs": {"use_reentrant": False}}
@@ -110,8 +112,6 @@ def train(
             use_cpu=next(model.parameters()).device.type == "cpu",
             **checkpointing,
         )
-        if schedule.gradient_checkpointing and hasattr(model, "enable_input_require_grads"):
-            cast(Any, model).enable_input_require_grads()  # else LoRA with checkpointing silently trains nothing
         total = schedule.steps(len(items))
         with (progress or NoProgress()).task(label, total) as bar:
             watcher = _Watcher(bar.advance, checkpoint, checkpoint_every)
@@ -128,8 +128,9 @@ def train(
             try:
                 trainer.train()
             finally:
-                if schedule.gradient_checkpointing and hasattr(model, "disable_input_require_grads"):
-                    cast(Any, model).disable_input_require_grads()
+                if schedule.gradient_checkpointing:
+                    cast(Any, model).gradient_checkpointing_disable()
+                    cast(Any, model).disable_input_require_grads()  # put in by the Trainer, and never taken out
         return trainer.log_of_terms
 
 
@@ -259,7 +260,7 @@ class _Watcher(TrainerCallback):
         self.trainer.end_of_step(state.global_step)
         self.advance(1)
         first_real_step = 2 if args.warmup_steps else 1  # a warm-up begins at rate zero
-        if self._before is not None and state.global_step >= first_real_step:
+        if self._before is not None and state.global_step >= min(first_real_step, state.max_steps):
             check_weights_moved(self._before, kwargs["model"])
             self._before = None
         due = self.every > 0 and state.global_step % self.every == 0

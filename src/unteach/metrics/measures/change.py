@@ -30,11 +30,7 @@ class Change(Measure):
                 for language in after:
                     if language in before:
                         summary = _paired(metric, before[language], after[language])
-                        rows.append(
-                            evidence.row(
-                                model.tag, f"{metric}_change", question_language=language, **summary
-                            )
-                        )
+                        rows.append(evidence.row(model.tag, f"{metric}_change", question_language=language, **summary))
         return rows
 
 
