@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from unteach.errors import UserError
+from unteach.store import explain_os_error
 
 app = typer.Typer(
     name="unteach",
@@ -41,18 +42,26 @@ def main() -> None:
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
-        app(standalone_mode=False)
+        code = app(standalone_mode=False)
     except UserError as error:
         errors.print(f"[bold red]error:[/] {_escaped(str(error))}", highlight=False, soft_wrap=True)
+        sys.exit(2)
+    except OSError as error:
+        explained = explain_os_error(error, Path.cwd())
+        if explained is error:
+            raise
+        errors.print(f"[bold red]error:[/] {_escaped(str(explained))}", highlight=False, soft_wrap=True)
         sys.exit(2)
     except typer._click.exceptions.ClickException as error:
         error.show()
         sys.exit(2)
     except (KeyboardInterrupt, typer.Abort):
-        errors.print("\nstopped. Every finished stage is kept: the same command goes on from there.", highlight=False)
-        sys.exit(130)
+        code = 130
     except typer.Exit as done:
-        sys.exit(done.exit_code)
+        code = done.exit_code
+    if code == 130:  # typer may also hand an interrupt over as a code
+        errors.print("\nstopped. Every finished stage is kept: the same command goes on from there.", highlight=False)
+    sys.exit(code if isinstance(code, int) else 0)
 
 
 def _escaped(text: str) -> str:

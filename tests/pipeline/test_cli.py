@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -187,16 +186,21 @@ def test_an_unknown_language_to_ask_in(unteach, tiny_folder) -> None:
     refused(unteach("ask", "--model", tiny_folder("llama"), "--language", "kab", "?"), "no question and answer labels")
 
 
-def test_a_full_disk_loses_nothing(unteach, write_spec, spec_content, tmp_path) -> None:
+@pytest.mark.parametrize("limit", [4_000, 40_000])  # within the first stage, and after the last
+def test_a_full_disk_loses_nothing(unteach, write_spec, spec_content, tmp_path, limit) -> None:
     """A file-size limit of the operating system makes writing fail in the middle, as a full disk does."""
     path = write_spec(spec_content)
     script = (
         "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)); "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (BYTES, BYTES)); "
         "sys.argv = ['unteach', 'run', sys.argv[1]]; from unteach.cli import main; main()"
     )
     result = subprocess.run(
-        [sys.executable, "-c", script, str(path)], cwd=tmp_path, capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", script.replace("BYTES", str(limit)), str(path)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     refused(result, "Finished stages are kept")
     assert unteach("run", path).returncode == 0
@@ -205,7 +209,13 @@ def test_a_full_disk_loses_nothing(unteach, write_spec, spec_content, tmp_path) 
 def test_ctrl_c_says_how_to_go_on(write_spec, spec_content, tmp_path) -> None:
     command = [sys.executable, "-m", "unteach.cli", "run", str(write_spec(spec_content))]
     process = subprocess.Popen(
-        command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env={**os.environ}
+        command,
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        # a shell that starts the tests in the background has the signal ignored, which children inherit
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 120
     while not list((tmp_path / "runs/store").glob("learn/*/done.json")) and time.monotonic() < deadline:

@@ -102,7 +102,8 @@ def test_specs_share_what_they_have_in_common_and_nothing_else(spec_content, tmp
         ("seed=1", {"learn", "unlearn", "ask", "judge", "choose"}),
         ("teach.schedule.lr=0.002", {"learn", "unlearn", "ask", "judge", "choose"}),
         ("unlearn.objective.forget_weight=0.5", {"unlearn", "ask", "judge", "choose"}),
-        ("ask.max_new_tokens=9", {"unlearn", "ask", "judge"}),
+        # the probe asks, so unlearning depends on it, and with it the forced choice of unlearned models
+        ("ask.max_new_tokens=9", {"unlearn", "ask", "judge", "choose"}),
         ("forced_choice.candidate=passage", {"choose"}),
         ("ask.batch_size=2", set()),
     ],

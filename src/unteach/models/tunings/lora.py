@@ -9,6 +9,7 @@ from typing import cast
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from peft.tuners.tuners_utils import BaseTunerLayer
 from pydantic import Field
 from safetensors import safe_open
 from torch import Tensor, nn
@@ -45,13 +46,13 @@ class Lora(Tuning):
             target_modules=self.modules(model),
             task_type="CAUSAL_LM",
         )
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            adapted = get_peft_model(model, config)
         try:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(seed)
+                adapted = get_peft_model(model, config)
             yield adapted
         finally:
-            adapted.unload()
+            _take_out(model)
             model.requires_grad_(False)
             model.train(False)
 
@@ -85,7 +86,10 @@ class Lora(Tuning):
     @staticmethod
     def apply(model: PreTrainedModel, folder: Path, undo: dict[str, Tensor]) -> None:
         remember(model, _matching_weights(model, folder), undo)
-        PeftModel.from_pretrained(model, str(folder)).merge_and_unload()
+        try:
+            PeftModel.from_pretrained(model, str(folder)).merge_and_unload()
+        finally:  # interrupted half-way, peft's layers would stay in the model and its weights have other names
+            _take_out(model)
         model.requires_grad_(False)
         model.train(False)
 
@@ -93,6 +97,15 @@ class Lora(Tuning):
         sizes = dict(model.named_parameters())
         shapes = [sizes[f"{name}.weight"].shape for name in self.modules(model)]
         return sum(self.rank * (shape[0] + shape[1]) for shape in shapes)
+
+
+def _take_out(model: nn.Module) -> None:
+    """Put every adapted module's own layer back in its place; nothing to do where peft has finished."""
+    for name, module in list(model.named_modules()):
+        if isinstance(module, BaseTunerLayer):
+            parent, _, child = name.rpartition(".")
+            setattr(model.get_submodule(parent), child, module.get_base_layer())
+    vars(model).pop("peft_config", None)
 
 
 def _matching_weights(model: PreTrainedModel, folder: Path) -> list[str]:
