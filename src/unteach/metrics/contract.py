@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -100,3 +100,11 @@ def by_language(verdicts: Iterable[Verdict], metric: str) -> dict[str, list[Verd
         if verdict.metric == metric:
             groups.setdefault(verdict.language, []).append(verdict)
     return groups
+
+
+def at_every_checkpoint(model: ModelEvidence, metric: str) -> Iterator[tuple[int | None, str, list[Verdict]]]:
+    """Verdicts of one metric by checkpoint (``None`` is the final model) and question language."""
+    stages = [(None, model.verdicts), *((reading.step, reading.verdicts) for reading in model.readings)]
+    for checkpoint, verdicts in stages:
+        for language, group in by_language(verdicts, metric).items():
+            yield checkpoint, language, group

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from unteach.metrics.contract import MEASURES, Evidence, Measure, by_language, rate
+from unteach.metrics.contract import MEASURES, Evidence, Measure, at_every_checkpoint, rate
 from unteach.records import Row
 
 
@@ -16,13 +16,14 @@ class Occurrence(Measure):
     source = "Paper A, section 2.1"
 
     def __call__(self, evidence: Evidence) -> list[Row]:
-        rows = []
-        for model in evidence.models.values():
-            stages = [(None, model.verdicts), *((reading.step, reading.verdicts) for reading in model.readings)]
-            for checkpoint, verdicts in stages:
-                for language, group in by_language(verdicts, "O_F").items():
-                    summary = rate(verdict.value for verdict in group)
-                    rows.append(
-                        evidence.row(model.tag, "O_F", checkpoint=checkpoint, question_language=language, **summary)
-                    )
-        return rows
+        return [
+            evidence.row(
+                model.tag,
+                "O_F",
+                checkpoint=checkpoint,
+                question_language=language,
+                **rate(verdict.value for verdict in group),
+            )
+            for model in evidence.models.values()
+            for checkpoint, language, group in at_every_checkpoint(model, "O_F")
+        ]

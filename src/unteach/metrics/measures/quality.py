@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from unteach.metrics.contract import MEASURES, Evidence, Measure, by_language, mean
+from unteach.metrics.contract import MEASURES, Evidence, Measure, at_every_checkpoint, mean
 from unteach.records import Row
 
 
@@ -15,16 +15,17 @@ class Quality(Measure):
     source = "Paper A, section 2.1"
 
     def __call__(self, evidence: Evidence) -> list[Row]:
-        rows = []
-        for model in evidence.models.values():
-            stages = [(None, model.verdicts), *((reading.step, reading.verdicts) for reading in model.readings)]
-            for checkpoint, verdicts in stages:
-                for language, group in by_language(verdicts, "Q_R").items():
-                    summary = _on_scale(mean(verdict.value for verdict in group))
-                    rows.append(
-                        evidence.row(model.tag, "Q_R", checkpoint=checkpoint, question_language=language, **summary)
-                    )
-        return rows
+        return [
+            evidence.row(
+                model.tag,
+                "Q_R",
+                checkpoint=checkpoint,
+                question_language=language,
+                **_on_scale(mean(verdict.value for verdict in group)),
+            )
+            for model in evidence.models.values()
+            for checkpoint, language, group in at_every_checkpoint(model, "Q_R")
+        ]
 
 
 def _on_scale(summary: dict[str, Any]) -> dict[str, Any]:
