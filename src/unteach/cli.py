@@ -78,13 +78,13 @@ def run(
     """Run an experiment: teach, unlearn, ask, judge, and write table and report. Goes on where it was stopped."""
     from unteach.experiments.run import prepare
     from unteach.experiments.run import run as run_experiment
-    from unteach.experiments.spec import read_spec
+    from unteach.experiments.sweep import read_points
     from unteach.reports.page import write_report
     from unteach.reports.terminal import summaries
     from unteach.terminal import bars
 
-    parsed = read_spec(spec, overrides)
-    folder = out or Path("runs") / parsed.name
+    parsed = read_points(spec, overrides)
+    folder = out or Path("runs") / parsed[0].spec.name
     with _quiet_libraries(), bars(errors) as progress:
         rows = run_experiment(prepare(parsed, store), folder, progress)
         with progress.task("writing the report", 1) as bar:

@@ -15,6 +15,10 @@ Part = Literal["real", "fake"]
 """Which part of a scenario a question is about: the real article (R) or the injected passage (F)."""
 
 
+TextKind = Literal["real", "fake", "untouched"]
+"""A text that is scored: the true article, a fake passage, or one that no training ever saw."""
+
+
 class Record(BaseModel):
     """Base of every value that is stored: frozen, and strict about its fields."""
 
@@ -103,6 +107,29 @@ class Choice(Record):
         return max(self.scores, key=lambda name: self.scores[name])
 
 
+class TextScore(Record):
+    """How likely a model finds one text: the sum of log-probabilities (nats) over its tokens.
+
+    ``item`` is the scenario, or the number of the untouched text.
+    """
+
+    kind: TextKind
+    item: str
+    language: str
+    log_probability: float
+    tokens: int
+    characters: int
+
+
+class HeldLanguages(Record):
+    """Which languages one answer holds, among those of the run; none where they cannot be told."""
+
+    scenario: str
+    part: Part
+    language: str
+    held: tuple[str, ...] | None
+
+
 class Reading(Record):
     """What a probe saw at one unlearning checkpoint.
 
@@ -130,6 +157,8 @@ class Row(Record):
     strategy: str | None = None
     objective: str | None = None
     editor: str | None = None
+    variant: str | None = None
+    seed: int | None = None
     checkpoint: int | None = None
     question_language: str | None = None
     group: str | None = None

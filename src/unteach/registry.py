@@ -16,9 +16,10 @@ import pkgutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import Any, ClassVar, Generic, TypeVar, cast
+from typing import Any, ClassVar, Generic, TypeVar, cast, get_args
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, core_schema
 
 
@@ -139,13 +140,20 @@ class Registry(Generic[C]):
         return _ParsedBy(self)
 
 
+def component_registry(field: FieldInfo) -> Registry[Any] | None:
+    """The registry by which one field of a settings class is parsed, ``None`` if it is no component."""
+    arguments = [argument for option in get_args(field.annotation) for argument in get_args(option)]
+    marks = [mark for mark in (*field.metadata, *arguments) if isinstance(mark, _ParsedBy)]
+    return marks[0].registry if marks else None
+
+
 class _ParsedBy:
     def __init__(self, registry: Registry[Any]) -> None:
-        self._registry = registry
+        self.registry = registry
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_plain_validator_function(
-            self._registry.parse,
+            self.registry.parse,
             serialization=core_schema.plain_serializer_function_ser_schema(
                 lambda component: {"name": component.registered_name, **component.model_dump(mode="json")}
             ),
@@ -153,8 +161,8 @@ class _ParsedBy:
 
     def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         """A name, or a mapping with the name and that component's settings."""
-        options: list[dict[str, Any]] = [{"enum": [name for name, _ in self._registry]}]
-        for name, cls in self._registry:
+        options: list[dict[str, Any]] = [{"enum": [name for name, _ in self.registry]}]
+        for name, cls in self.registry:
             own = cls.model_json_schema()
             own.pop("title", None)
             own["properties"] = {"name": {"const": name}, **own.get("properties", {})}

@@ -75,11 +75,14 @@ class Store:
             yield json.loads(path.read_text(encoding="utf-8"))
 
     @contextlib.contextmanager
-    def writing(self, key: StageKey, *, needs_bytes: int = 0, amount: int = 0) -> Iterator[Path | None]:
+    def writing(
+        self, key: StageKey, *, needs_bytes: int = 0, amount: int = 0, share: float = 1.0
+    ) -> Iterator[Path | None]:
         """Give an empty folder to fill, then put it in place; or ``None`` if another process finished it meanwhile.
 
         Nothing is kept if the body raises. ``needs_bytes`` is checked against the free space before anything starts;
-        ``amount`` of work is recorded with the time it took, for later estimates.
+        ``amount`` of work is recorded with the time it took, for later estimates; ``share`` is this stage's share of
+        that time where several are done in one go.
 
         Raises:
             UserError: the disk has not enough room, before or while writing.
@@ -103,7 +106,7 @@ class Store:
                     marker = {
                         "key": key.as_dict(),
                         "finished": finished,
-                        "seconds": finished - started,
+                        "seconds": share * (finished - started),
                         "amount": amount,
                     }
                     work.rename(final)

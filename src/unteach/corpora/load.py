@@ -25,6 +25,7 @@ class Corpus:
     def __init__(self, scenarios: Iterable[Scenario], name: str) -> None:
         self.scenarios = tuple(sorted(scenarios, key=lambda scenario: scenario.id))
         self.name = name
+        self._digests: dict[frozenset[str] | None, str] = {}
 
     def __len__(self) -> int:
         return len(self.scenarios)
@@ -37,11 +38,20 @@ class Corpus:
         """Scenarios by id."""
         return {scenario.id: scenario for scenario in self.scenarios}
 
-    @cached_property
-    def digest(self) -> str:
-        """Hash of all content: part of the key of every stage that reads the corpus."""
-        text = "\n".join(scenario.model_dump_json() for scenario in self.scenarios)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+    def digest(self, languages: Iterable[str] | None = None) -> str:
+        """Hash of the texts in these languages (all, if left out): part of the key of every stage that reads them.
+
+        Origins are no part of it, nor is the order of languages in a file: neither changes a result.
+        """
+        wanted = None if languages is None else frozenset(languages)
+        if wanted not in self._digests:
+            content = [
+                [s.id, {c: t.model_dump(exclude={"origin"}) for c, t in s.texts.items() if not wanted or c in wanted}]
+                for s in self.scenarios
+            ]
+            text = json.dumps(content, sort_keys=True)
+            self._digests[wanted] = hashlib.sha256(text.encode()).hexdigest()[:16]
+        return self._digests[wanted]
 
     def missing(self, language: str, fields: Iterable[str]) -> list[str]:
         """What this corpus lacks for a use: one sentence for each field, naming the scenarios without it."""

@@ -1,7 +1,9 @@
-"""The stages that ask, judge and choose: one a model and question language."""
+"""The stages that ask, judge, choose and score: one a model and language."""
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,11 +12,15 @@ from transformers import PreTrainedTokenizerBase
 
 from unteach.ask.answers import ask
 from unteach.ask.forced_choice import candidates, choose
-from unteach.corpora.samples import questions
+from unteach.corpora.samples import questions, real_sample
+from unteach.corpora.untouched import load_untouched
 from unteach.experiments.bench import Workbench
+from unteach.experiments.spec import ForcedChoiceSpec, TextsSpec
 from unteach.experiments.stage import ModelStage, Stage
 from unteach.languages.phrases import labels
-from unteach.records import Answer, Choice, Question, Verdict, write_records
+from unteach.models.batches import encode
+from unteach.models.perplexity import text_nll
+from unteach.records import Answer, Choice, Question, TextKind, TextScore, Verdict, write_records
 from unteach.store import StageKey
 
 
@@ -38,7 +44,7 @@ class Ask(Stage):
             "ask": self.spec.ask.identity(),
             "labels": repr(labels(self.language)),
         }
-        return self.context.key(self.kind, self.version, settings, model=self.model.key)
+        return self.context.key(self.kind, self.version, settings, [self.language], model=self.model.key)
 
     def _questions(self) -> list[Question]:
         corpus = self.context.corpus
@@ -47,10 +53,26 @@ class Ask(Stage):
     def amount(self, tokenizer: PreTrainedTokenizerBase) -> int:
         return len(self._questions())
 
+    @property
+    def together(self) -> str | None:
+        return f"ask {self.model.key.digest}"
+
     def execute(self, bench: Workbench, folder: Path) -> None:
-        loaded = bench.with_patches(self.model.patches)
-        answers = ask(loaded, self._questions(), self.spec.ask, progress=bench.progress, label=self.name)
-        write_records(folder / "answers.jsonl", answers)
+        self.execute_all(bench, [(self, folder)])
+
+    @classmethod
+    def execute_all(cls, bench: Workbench, work: Sequence[tuple[Stage, Path]]) -> None:
+        """Ask in all these languages in common batches, and only what was not answered while the model was made."""
+        stages = [(stage, folder) for stage, folder in work if isinstance(stage, Ask)]
+        first = stages[0][0]
+        known = {answer.question: answer for answer in first.model.answers()}
+        wanted = {stage.language: stage._questions() for stage, _ in stages}
+        new = [question for asked in wanted.values() for question in asked if question not in known]
+        loaded = bench.with_patches(first.model.patches)
+        label = f"ask {first.model.name}"
+        known |= zip(new, ask(loaded, new, first.spec.ask, progress=bench.progress, label=label), strict=True)
+        for stage, folder in stages:
+            write_records(folder / "answers.jsonl", [known[question] for question in wanted[stage.language]])
 
     def answers(self) -> list[Answer]:
         """The finished stage's answers."""
@@ -88,50 +110,50 @@ class JudgeAnswers(Stage):
 
 @dataclass(frozen=True)
 class Choose(Stage):
-    """Forced choice of one model in one question language."""
+    """Forced choice of one model: questions in one language, candidates in one language."""
 
     model: ModelStage
     language: str
+    passage_language: str
     kind = "choose"
     unit = "choices"
 
     @property
     def name(self) -> str:
-        return f"forced choice in {self.language} ({self.model.name})"
+        return f"forced choice, {self.language} questions, {self.passage_language} passages ({self.model.name})"
 
     @property
-    def passage_languages(self) -> tuple[str, ...]:
-        """Languages of the candidates."""
+    def _settings(self) -> ForcedChoiceSpec:
         assert self.spec.forced_choice is not None
-        return self.spec.forced_choice.passage_languages or self.spec.question_languages
+        return self.spec.forced_choice
 
     @cached_property
     def key(self) -> StageKey:
-        choosing = self.spec.forced_choice
-        assert choosing is not None
         settings = {
             "language": self.language,
-            "passage_languages": list(self.passage_languages),
-            "candidate": choosing.candidate,
-            "wording": choosing.wording,
+            "passage_language": self.passage_language,
+            "candidate": self._settings.candidate,
+            "wording": self._settings.wording,
             "format": self.spec.ask.format,
             "labels": repr(labels(self.language)),
         }
-        return self.context.key(self.kind, self.version, settings, model=self.model.key)
+        languages = [self.language, self.passage_language]
+        return self.context.key(self.kind, self.version, settings, languages, model=self.model.key)
+
+    def candidates(self) -> dict[str, str]:
+        """Every scenario's candidate."""
+        return candidates(self.context.corpus, self.passage_language, self._settings)
 
     def amount(self, tokenizer: PreTrainedTokenizerBase) -> int:
-        return len(self.context.corpus) ** 2 * len(self.passage_languages)
+        return len(self.context.corpus) ** 2
 
     def execute(self, bench: Workbench, folder: Path) -> None:
-        assert self.spec.forced_choice is not None
-        corpus, choosing = self.context.corpus, self.spec.forced_choice
-        texts = {code: candidates(corpus, code, choosing) for code in self.passage_languages}
         choices = choose(
             bench.with_patches(self.model.patches),
-            questions(corpus, "fake", (self.language,)),
-            texts,
+            questions(self.context.corpus, "fake", (self.language,)),
+            {self.passage_language: self.candidates()},
             self.spec.ask.format,
-            choosing,
+            self._settings,
             progress=bench.progress,
             label=self.name,
         )
@@ -140,3 +162,87 @@ class Choose(Stage):
     def choices(self) -> list[Choice]:
         """The finished stage's choices."""
         return Choice.read(self.folder / "choices.jsonl")
+
+
+@dataclass(frozen=True)
+class Score(Stage):
+    """How likely one model finds real, fake and untouched texts in one language."""
+
+    model: ModelStage
+    language: str
+    kind = "score"
+    unit = "texts"
+
+    @property
+    def name(self) -> str:
+        return f"likelihood of texts in {self.language} ({self.model.name})"
+
+    @property
+    def _settings(self) -> TextsSpec:
+        assert self.spec.texts is not None
+        return self.spec.texts
+
+    @cached_property
+    def key(self) -> StageKey:
+        untouched = self._untouched()
+        settings = {
+            "language": self.language,
+            "texts": self._settings.identity(),
+            "untouched": hashlib.sha256("\n".join(untouched).encode()).hexdigest()[:16],
+            "seed": self.spec.seed,
+        }
+        return self.context.key(self.kind, self.version, settings, [self.language], model=self.model.key)
+
+    @property
+    def together(self) -> str | None:
+        return f"score {self.model.key.digest}"
+
+    def _untouched(self) -> tuple[str, ...]:
+        found = load_untouched(self._settings.untouched).get(self.language)
+        return found.texts if found else ()
+
+    def texts(self) -> list[tuple[TextKind, str, str]]:
+        """Kind, item and text of everything that is scored. A kind that the corpus lacks here is left out."""
+        settings, made = self._settings, list[tuple[TextKind, str, str]]()
+        for scenario in self.context.corpus:
+            text = scenario.texts.get(self.language)
+            if text is not None and text.article:
+                keep = min(1.0, settings.sentences / len(text.article))
+                sample = real_sample(scenario, self.language, "check", 0, self.spec.seed, keep)
+                made.append(("real", scenario.id, sample.text))
+            if text is not None and text.fake:
+                made.append(("fake", scenario.id, text.fake[settings.wording % len(text.fake)]))
+        return made + [("untouched", str(number), text) for number, text in enumerate(self._untouched())]
+
+    def amount(self, tokenizer: PreTrainedTokenizerBase) -> int:
+        return len(self.texts())
+
+    def execute(self, bench: Workbench, folder: Path) -> None:
+        self.execute_all(bench, [(self, folder)])
+
+    @classmethod
+    def execute_all(cls, bench: Workbench, work: Sequence[tuple[Stage, Path]]) -> None:
+        stages = [(stage, folder) for stage, folder in work if isinstance(stage, Score)]
+        loaded = bench.with_patches(stages[0][0].model.patches)
+        wanted = [(stage.language, *entry) for stage, _ in stages for entry in stage.texts()]
+        encoded = [encode(loaded.tokenizer, text, "", loaded.context_length) for *_, text in wanted]
+        with bench.progress.task(f"likelihood of texts ({stages[0][0].model.name})", 1) as bar:
+            means = text_nll(loaded, loaded.model, encoded)
+            bar.advance()
+        scores = [
+            TextScore(
+                kind=kind,
+                item=item,
+                language=language,
+                log_probability=-mean * code.label_count,
+                tokens=code.label_count,
+                characters=len(text),
+            )
+            for (language, kind, item, text), code, mean in zip(wanted, encoded, means, strict=True)
+        ]
+        for stage, folder in stages:
+            write_records(folder / "scores.jsonl", [score for score in scores if score.language == stage.language])
+
+    def scores(self) -> list[TextScore]:
+        """The finished stage's scores."""
+        return TextScore.read(self.folder / "scores.jsonl")

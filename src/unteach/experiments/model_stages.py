@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,19 +13,20 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from unteach.ask.prompts import finished, render, resolve
+from unteach.experiments.answer_stages import Ask
 from unteach.experiments.bench import Workbench
-from unteach.experiments.probe import probe
-from unteach.experiments.spec import Spec
-from unteach.experiments.stage import Context, ModelStage
+from unteach.experiments.probe import CheckpointProbe, probe_questions
+from unteach.experiments.spec import Spec, probe_languages_for
+from unteach.experiments.stage import Context, ModelStage, Stage
 from unteach.languages.phrases import labels
 from unteach.learn.loop import Schedule, StepLog
 from unteach.learn.teach import learn, qa_samples, teaching_samples
 from unteach.models.source import Loaded
 from unteach.models.tuning import Tuning, patched
-from unteach.records import Sample, write_records
+from unteach.records import Answer, Sample, write_records
 from unteach.store import StageKey
-from unteach.unlearn.contracts import Strategy
-from unteach.unlearn.run import forget_pairs, unlearn
+from unteach.unlearn.contracts import Slot, Strategy
+from unteach.unlearn.run import Pair, forget_pairs, unlearn
 
 
 def answer_pairs(tokenizer: PreTrainedTokenizerBase, context: Context) -> list[Sample]:
@@ -66,7 +68,8 @@ class Learn(ModelStage):
             "seed": spec.seed,
             **format_identity(spec),
         }
-        return self.context.key(self.kind, self.version, settings)
+        languages = [code for code in (spec.real_language, self.source) if code is not None]
+        return self.context.key(self.kind, self.version, settings, languages)
 
     @property
     def patches(self) -> list[Path]:
@@ -136,7 +139,13 @@ class Unlearn(ModelStage):
     parent: Learn
     strategy: Strategy
     kind = "unlearn"
+    version = 2
     unit = "training tokens"
+
+    @property
+    def _source(self) -> str:
+        assert self.parent.source is not None
+        return self.parent.source
 
     @property
     def name(self) -> str:
@@ -147,10 +156,13 @@ class Unlearn(ModelStage):
         spec = self.spec
         assert spec.unlearn is not None
         unlearning = {name: value for name, value in spec.unlearn.identity().items() if name != "strategies"}
+        # The slots say all that a strategy decides: two that ask for the same (english and source, where the fake is
+        # English) share one result.
+        slots = [[slot.scenario, slot.language, slot.index] for slot in self._slots()]
         settings = {
-            "strategy": self.strategy.identity(),
+            "slots": hashlib.sha256(json.dumps(slots).encode()).hexdigest()[:16],
             "unlearn": unlearning,
-            "probe": spec.probe.identity(),
+            "probe": {**spec.probe.identity(), "languages": list(probe_languages_for(spec, self._source))},
             "ask": spec.ask.identity(),
             "judge": spec.judge.identity(),
             "seed": spec.seed,
@@ -161,31 +173,48 @@ class Unlearn(ModelStage):
     def patches(self) -> list[Path]:
         return [*self.parent.patches, self.folder / "patch"]
 
-    def _pairs(self, tokenizer: PreTrainedTokenizerBase) -> list[tuple[Sample, Sample]]:
+    @property
+    def needs(self) -> list[Stage]:
+        """The contaminated model's own answers, which the first reading uses."""
+        return [*self._start()]
+
+    def _start(self) -> list[Ask]:
+        languages = dict.fromkeys((*probe_languages_for(self.spec, self._source), self.spec.real_language))
+        return [Ask(self.context, self.parent, language) for language in languages]
+
+    def answers(self) -> list[Answer]:
+        return Answer.read(self.folder / "answers.jsonl")
+
+    def _slots(self) -> list[Slot]:
+        assert self.spec.unlearn is not None
+        scenarios = [scenario.id for scenario in self.context.corpus]
+        return self.strategy(scenarios, self._source, self.spec.unlearn.forget.samples, self.spec.seed)
+
+    def _pairs(self, tokenizer: PreTrainedTokenizerBase) -> list[Pair[Sample]]:
         spec, corpus = self.spec, self.context.corpus
-        assert spec.unlearn is not None and self.parent.source is not None
+        assert spec.unlearn is not None
         qa: dict[str, list[Sample]] = {}
         if spec.unlearn.forget.retain_qa:
             for sample in answer_pairs(tokenizer, self.context):
                 qa.setdefault(sample.scenario, []).append(sample)
-        scenarios = [scenario.id for scenario in corpus]
-        slots = self.strategy(scenarios, self.parent.source, spec.unlearn.forget.samples, spec.seed)
-        return forget_pairs(corpus, slots, spec.real_language, qa, spec.unlearn.forget, spec.seed)
+        return forget_pairs(corpus, self._slots(), spec.real_language, qa, spec.unlearn.forget, spec.seed)
 
     def amount(self, tokenizer: PreTrainedTokenizerBase) -> int:
         assert self.spec.unlearn is not None
         pairs = self._pairs(tokenizer)
         schedule = self.spec.unlearn.schedule
         share = schedule.steps(len(pairs)) * schedule.batch_size * schedule.accumulation / len(pairs)
-        return int(tokens(tokenizer, [sample for pair in pairs for sample in pair]) * share)
+        return int(tokens(tokenizer, [sample for pair in pairs for sample in (pair.forget, pair.retain)]) * share)
 
     def execute(self, bench: Workbench, folder: Path) -> None:
-        settings, source = self.spec.unlearn, self.parent.source
-        assert settings is not None and source is not None
+        settings = self.spec.unlearn
+        assert settings is not None
+        known = {answer.question: answer for asked in self._start() for answer in asked.answers()}
+        start = [known[question] for question in probe_questions(self.spec, self.context.corpus, self._source)]
         loaded = bench.with_patches(self.parent.patches)
         (folder / "patch").mkdir()
         with settings.tuning.attach(loaded.model, self.spec.seed) as model:
-            read = probe(self.context.spec, self.context.corpus, loaded, source, lambda: settings.tuning.merged(model))
+            read = CheckpointProbe(self.spec, self.context.corpus, loaded, lambda: settings.tuning.merged(model), start)
             outcome = unlearn(
                 loaded,
                 model,
@@ -198,6 +227,7 @@ class Unlearn(ModelStage):
                 label=self.name,
             )
         write_records(folder / "readings.jsonl", outcome.readings)
+        write_records(folder / "answers.jsonl", read.answers[outcome.kept_step])
         write_log(folder / "log.jsonl", outcome.log)
         summary = {"kept_step": outcome.kept_step, "last_step": outcome.last_step, "reason": outcome.reason}
         (folder / "outcome.json").write_text(json.dumps(summary), encoding="utf-8")

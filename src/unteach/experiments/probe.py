@@ -1,11 +1,11 @@
-"""The probe that unlearning is given: perplexity on fresh retain texts, Q_R, and O_F in a few languages."""
+"""The probe that unlearning is given: perplexity on fresh retain texts, Q_R, and O_F in the probe's languages."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from statistics import fmean
 
 from transformers import PreTrainedModel
@@ -16,38 +16,51 @@ from unteach.corpora.samples import questions, real_sample
 from unteach.experiments.spec import Spec, probe_languages_for
 from unteach.learn.teach import encode_samples
 from unteach.metrics.intervals import mean_interval
+from unteach.models.batches import Encoded
 from unteach.models.perplexity import text_nll
 from unteach.models.source import Loaded
-from unteach.records import Reading
-from unteach.unlearn.contracts import Probe
+from unteach.records import Answer, Question, Reading
 
 
-def probe(
-    spec: Spec,
-    corpus: Corpus,
-    loaded: Loaded,
-    source: str,
-    merged: Callable[[], AbstractContextManager[PreTrainedModel]],
-) -> Probe:
-    """A function that reads the model being trained, with its patch merged exactly as it will be when applied."""
-    scenarios = list(corpus)
-    texts = encode_samples(
-        loaded,
-        [
-            real_sample(scenarios[index % len(scenarios)], spec.real_language, "check", index, spec.seed, 1.0)
-            for index in range(spec.probe.retain_texts)
-        ],
-    )
-    asked = questions(corpus, "fake", probe_languages_for(spec, source)) + questions(
-        corpus, "real", (spec.real_language,)
-    )
+def probe_questions(spec: Spec, corpus: Corpus, source: str) -> list[Question]:
+    """What is asked at every checkpoint: the fake questions in the probe's languages, the real ones in R's language."""
+    fake = questions(corpus, "fake", probe_languages_for(spec, source))
+    return fake + questions(corpus, "real", (spec.real_language,))
 
-    def read(step: int) -> Reading:
-        with merged() as model:
-            current = replace(loaded, model=model)
-            nll = text_nll(current, model, texts)
-            answers = ask(current, asked, spec.ask)
-        verdicts = tuple(spec.judge(answer, corpus.by_id[answer.question.scenario]) for answer in answers)
+
+@dataclass
+class CheckpointProbe:
+    """Reads the model being trained, with its patch merged exactly as it will be when applied.
+
+    ``start`` are the answers of the model before unlearning, so that they are not asked for again. ``answers`` keeps
+    every step's answers: those at the kept step are the finished model's.
+    """
+
+    spec: Spec
+    corpus: Corpus
+    loaded: Loaded
+    merged: Callable[[], AbstractContextManager[PreTrainedModel]]
+    start: Sequence[Answer]
+    answers: dict[int, Sequence[Answer]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        scenarios, spec = list(self.corpus), self.spec
+        self._texts: list[Encoded] = encode_samples(
+            self.loaded,
+            [
+                real_sample(scenarios[index % len(scenarios)], spec.real_language, "check", index, spec.seed, 1.0)
+                for index in range(spec.probe.retain_texts)
+            ],
+        )
+
+    def __call__(self, step: int) -> Reading:
+        with self.merged() as model:
+            current = replace(self.loaded, model=model)
+            nll = text_nll(current, model, self._texts)
+            asked = [answer.question for answer in self.start]
+            answers = self.start if step == 0 else ask(current, asked, self.spec.ask)
+        self.answers[step] = answers
+        verdicts = tuple(self.spec.judge(answer, self.corpus.by_id[answer.question.scenario]) for answer in answers)
         grades = [verdict.value for verdict in verdicts if verdict.metric == "Q_R" and verdict.value is not None]
         low, high = mean_interval(nll) or (None, None)
         return Reading(
@@ -59,8 +72,6 @@ def probe(
             quality=fmean(grades) if grades else None,
             verdicts=verdicts,
         )
-
-    return read
 
 
 def _exp(nats: float) -> float:

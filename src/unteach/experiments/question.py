@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from unteach.ask.answers import Asking, ask
@@ -11,7 +11,7 @@ from unteach.corpora.load import Corpus
 from unteach.errors import UserError
 from unteach.experiments.bench import Workbench
 from unteach.experiments.run import prepare
-from unteach.experiments.spec import Spec
+from unteach.experiments.sweep import Point, load_points
 from unteach.languages.phrases import labels
 from unteach.languages.table import find
 from unteach.models.source import MODELS, ModelSource
@@ -66,12 +66,14 @@ def _models(model: str, store: Path) -> tuple[ModelSource, Asking, list[tuple[st
     if not (folder / "spec.json").is_file():
         source = MODELS.parse(model if model in dict(MODELS) else {"name": "pretrained", "path": model})
         return source, Asking(), [(model, [])]
-    spec = Spec.model_validate(json.loads((folder / "spec.json").read_text(encoding="utf-8")))
-    return spec.model, spec.ask, [("base model", []), *_patches(spec, store, folder)]
+    points = load_points(json.loads((folder / "spec.json").read_text(encoding="utf-8")))
+    spec = points[0].spec
+    same = [point for point in points if point.spec.model == spec.model]
+    return spec.model, spec.ask, [("base model", []), *_patches(same, store, folder)]
 
 
-def _patches(spec: Spec, store: Path, folder: Path) -> Iterator[tuple[str, list[Path]]]:
-    for planned in prepare(spec, store).models:
+def _patches(points: Sequence[Point], store: Path, folder: Path) -> Iterator[tuple[str, list[Path]]]:
+    for planned in prepare(points, store).models:
         if not planned.made_by.context.store.is_done(planned.made_by.key):
             raise UserError(
                 f"the model {planned.tag.name!r} of {folder} is not in the store {store}. Finish the run with "

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -20,39 +21,58 @@ from unteach.experiments.bench import Workbench
 from unteach.experiments.model_stages import Unlearn
 from unteach.experiments.plan import PlannedModel, all_stages, plan
 from unteach.experiments.runners.local import Done, run_stages
-from unteach.experiments.spec import Spec, check_against_corpus
+from unteach.experiments.spec import CorpusSpec, Spec, check_against_corpus
 from unteach.experiments.stage import Context
-from unteach.languages.identify import identify
-from unteach.metrics.contract import Evidence, ModelEvidence
+from unteach.experiments.sweep import Point, dump_points
+from unteach.languages.identify import languages_in
+from unteach.languages.table import MULTILINGUAL, find
+from unteach.metrics.contract import Evidence, ModelEvidence, ModelTag
 from unteach.metrics.table import build, write_table
 from unteach.models.hardware import machine
 from unteach.progress import Progress
-from unteach.records import Reading, Row
+from unteach.records import HeldLanguages, Reading, Row
 from unteach.store import Store, write_atomically
+from unteach.unlearn.strategies.multilingual import Multilingual
 
 _LIBRARIES = ("torch", "transformers", "peft", "accelerate", "safetensors", "numpy", "pandas")
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A checked spec with its corpus and stages; nothing has been computed."""
+    """A checked spec with its stages, for every point of a sweep; nothing has been computed."""
 
-    context: Context
+    points: tuple[Point, ...]
+    contexts: tuple[Context, ...]
     models: list[PlannedModel]
 
+    @property
+    def context(self) -> Context:
+        """The context of the first point; name, corpus and store are the same for all."""
+        return self.contexts[0]
 
-def prepare(spec: Spec, store: Path) -> Prepared:
+
+def prepare(spec: Spec | Sequence[Point], store: Path) -> Prepared:
     """Load the corpus, check that it and the model have all that the spec needs, and plan the stages.
 
     Raises:
         UserError: something is missing; nothing has been started.
     """
+    points = (Point(spec),) if isinstance(spec, Spec) else tuple(spec)
+    corpora: dict[CorpusSpec, Corpus] = {}
+    contexts, models = [], []
+    for point in points:
+        if point.spec.corpus not in corpora:
+            corpora[point.spec.corpus] = _corpus(point.spec)
+        corpus = corpora[point.spec.corpus]
+        check_against_corpus(point.spec, corpus)
+        contexts.append(Context(point.spec, corpus, Store(store)))
+        models += plan(contexts[-1], ModelTag("r_only", variant=point.variant, seed=point.seed))
+    return Prepared(points, tuple(contexts), models)
+
+
+def _corpus(spec: Spec) -> Corpus:
     corpus = load_corpus(spec.corpus.path)
-    if spec.corpus.limit:
-        corpus = Corpus(corpus.scenarios[: spec.corpus.limit], corpus.name)
-    check_against_corpus(spec, corpus)
-    context = Context(spec, corpus, Store(store))
-    return Prepared(context, plan(context))
+    return Corpus(corpus.scenarios[: spec.corpus.limit], corpus.name) if spec.corpus.limit else corpus
 
 
 def run(prepared: Prepared, out: Path, progress: Progress) -> list[Row]:
@@ -61,24 +81,24 @@ def run(prepared: Prepared, out: Path, progress: Progress) -> list[Row]:
     Raises:
         UserError: ``out`` belongs to another spec, the disk is full, or training failed. Finished stages are kept.
     """
-    context = prepared.context
-    claim_folder(out, context.spec)
+    claim_folder(out, prepared.points)
     started = time.time()
-    stages = all_stages(prepared.models)
-    with Workbench(context.spec.model, context.corpus, progress) as bench:
-        done = run_stages(stages, bench, progress)
-    evidence = gather(prepared)
-    rows = build(evidence, context.spec.measures)
+    done: list[Done] = []
+    for source, stages in groupby(all_stages(prepared.models), key=lambda stage: stage.spec.model):
+        with Workbench(source, prepared.context.corpus, progress) as bench:
+            done += run_stages(list(stages), bench, progress)
+    languages = held_languages(prepared)
+    rows = build(gather(prepared, languages), prepared.context.spec.measures)
     write_table(rows, out)
-    write_answers(prepared, out / "answers.jsonl")
+    write_answers(prepared, languages, out / "answers.jsonl")
     record = describe_run(prepared, done, time.time() - started)
     write_atomically(out / "run.json", json.dumps(record, ensure_ascii=False, indent=1))
     return rows
 
 
-def claim_folder(out: Path, spec: Spec) -> None:
+def claim_folder(out: Path, points: Sequence[Point]) -> None:
     """Make ``out`` this spec's folder, or refuse if it is another's."""
-    mine = json.dumps(spec.model_dump(mode="json"), ensure_ascii=False, indent=1, sort_keys=True)
+    mine = json.dumps(dump_points(points), ensure_ascii=False, indent=1, sort_keys=True)
     marker = out / "spec.json"
     if marker.is_file():
         if marker.read_text(encoding="utf-8") != mine:
@@ -94,7 +114,35 @@ def claim_folder(out: Path, spec: Spec) -> None:
     write_atomically(marker, mine)
 
 
-def gather(prepared: Prepared) -> Evidence:
+HeldByModel = dict[str, list[HeldLanguages]]
+
+
+def held_languages(prepared: Prepared) -> HeldByModel:
+    """Which languages every final answer holds, by model, in the order of the answers."""
+    found: HeldByModel = {}
+    texts: dict[tuple[str, tuple[str, ...]], tuple[str, ...] | None] = {}
+    for model in prepared.models:
+        spec = model.made_by.spec
+        among = tuple(dict.fromkeys((*spec.question_languages, *spec.fake_question_languages, *spec.sources)))
+        held = []
+        for judged in model.judged:
+            for answer in judged.asked.answers():
+                if (answer.text, among) not in texts:  # many models give the same answer
+                    texts[answer.text, among] = languages_in(answer.text, among)
+                question = answer.question
+                held.append(
+                    HeldLanguages(
+                        scenario=question.scenario,
+                        part=question.part,
+                        language=question.language,
+                        held=texts[answer.text, among],
+                    )
+                )
+        found[model.tag.name] = held
+    return found
+
+
+def gather(prepared: Prepared, languages: HeldByModel) -> Evidence:
     """Everything the finished stages say, by model."""
     models = {}
     for model in prepared.models:
@@ -106,33 +154,39 @@ def gather(prepared: Prepared) -> Evidence:
             verdicts=[verdict for judged in model.judged for verdict in judged.verdicts()],
             readings=readings,
             choices=[choice for chosen in model.chosen for choice in chosen.choices()],
+            texts=[score for scored in model.scored for score in scored.scores()],
+            held=languages[model.tag.name],
             before=model.before,
+            never_taught=model.never_taught,
         )
-    return Evidence(prepared.context.spec.name, models)
+    spec = prepared.context.spec
+    return Evidence(spec.name, models, spec.question_languages)
 
 
-def write_answers(prepared: Prepared, path: Path) -> None:
+def write_answers(prepared: Prepared, languages: HeldByModel, path: Path) -> None:
     """Every final answer with its verdict, as JSON lines for the report."""
     partial = path.with_suffix(".partial")
-    languages = prepared.context.spec.question_languages
     with partial.open("w", encoding="utf-8") as out:
         for model in prepared.models:
-            for judged in model.judged:
-                for answer, verdict in zip(judged.asked.answers(), judged.verdicts(), strict=True):
-                    line = {
-                        "model": model.tag.model,
-                        "source_language": model.tag.source_language,
-                        "strategy": model.tag.strategy,
-                        "scenario": verdict.scenario,
-                        "part": verdict.part,
-                        "language": verdict.language,
-                        "question": answer.question.text,
-                        "answer": answer.text,
-                        "finished": answer.finished,
-                        "answer_language": identify(answer.text, among=languages).code,
-                        "verdict": verdict.model_dump(include={"metric", "value", "unscored", "evidence"}),
-                    }
-                    out.write(json.dumps(line, ensure_ascii=False) + "\n")
+            pairs = (pair for j in model.judged for pair in zip(j.asked.answers(), j.verdicts(), strict=True))
+            for (answer, verdict), held in zip(pairs, languages[model.tag.name], strict=True):
+                line = {
+                    "model": model.tag.model,
+                    "source_language": model.tag.source_language,
+                    "strategy": model.tag.strategy,
+                    "variant": model.tag.variant,
+                    "seed": model.tag.seed,
+                    "scenario": verdict.scenario,
+                    "part": verdict.part,
+                    "language": verdict.language,
+                    "question": answer.question.text,
+                    "answer": answer.text,
+                    "finished": answer.finished,
+                    "answer_language": held.held[0] if held.held else None,
+                    "held_languages": held.held,
+                    "verdict": verdict.model_dump(include={"metric", "value", "unscored", "evidence"}),
+                }
+                out.write(json.dumps(line, ensure_ascii=False) + "\n")
     partial.replace(path)
 
 
@@ -154,11 +208,11 @@ def describe_run(prepared: Prepared, done: Sequence[Done], seconds: float) -> di
         "seconds": seconds,
         "peak_memory_bytes": peak_memory(),
         "seed": spec.seed,
-        "spec": spec.model_dump(mode="json"),
+        "spec": dump_points(prepared.points),
         "corpus": {
             "name": corpus.name,
             "scenarios": len(corpus),
-            "digest": corpus.digest,
+            "digest": corpus.digest(),
             "origin": "; ".join(origins),
         },
         "model": {"name": spec.model.registered_name, **spec.model.identity(), "prompt_format": spec.ask.format},
@@ -180,8 +234,27 @@ def describe_run(prepared: Prepared, done: Sequence[Done], seconds: float) -> di
             for model in prepared.models
             if isinstance(model.made_by, Unlearn)
         ],
-        "notes": [],
+        "notes": _notes(prepared),
     }
+
+
+def _notes(prepared: Prepared) -> list[str]:
+    """What a reader must know about how this run differs from the paper's set-up."""
+    notes = []
+    for context in prepared.contexts:
+        for strategy in context.spec.unlearn.strategies if context.spec.unlearn else ():
+            for source in context.spec.sources:
+                if not strategy.languages(source):
+                    name = strategy.registered_name
+                    notes.append(f"{name}: left out for {find(source).name}, for which it has no language")
+            if isinstance(strategy, Multilingual):
+                drawn, missing = strategy.forget_languages, set(MULTILINGUAL) - set(strategy.forget_languages)
+                if missing:
+                    notes.append(
+                        f"multilingual: drawn from {len(drawn)} languages ({', '.join(drawn)}); of the paper's twenty, "
+                        f"{', '.join(code for code in MULTILINGUAL if code in missing)} are left out"
+                    )
+    return list(dict.fromkeys(notes))
 
 
 def peak_memory() -> int:

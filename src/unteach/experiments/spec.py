@@ -12,6 +12,7 @@ from pydantic import Field, StringConstraints, ValidationError, field_validator
 from unteach.ask.answers import Asking
 from unteach.ask.forced_choice import Choosing
 from unteach.corpora.load import Corpus
+from unteach.corpora.untouched import load_untouched
 from unteach.errors import UserError, UserErrors
 from unteach.judge.contract import JUDGES, Judge
 from unteach.languages.phrases import has_labels
@@ -55,7 +56,9 @@ class TeachSpec(Settings):
 class ProbeSpec(Settings):
     """What is read at every unlearning checkpoint."""
 
-    languages: tuple[str, ...] = Field(("en", "@source"), description="Fake questions; @source is the fake's language.")
+    languages: tuple[str, ...] = Field(
+        ("en", "@source"), description="Fake questions; @source is the fake's language, @questions all of the run's."
+    )
     retain_texts: int = Field(16, ge=2, description="Fresh samples of real articles on which perplexity is read.")
 
 
@@ -63,8 +66,20 @@ class ForcedChoiceSpec(Choosing):
     """Which models are put to the forced choice, and in which languages."""
 
     models: tuple[Literal["r_only", "contaminated", "unlearned"], ...] = ("r_only", "contaminated")
-    question_languages: tuple[str, ...] | None = Field(None, description="Those of the run if left out.")
-    passage_languages: tuple[str, ...] | None = Field(None, description="Those of the run if left out.")
+    question_languages: tuple[str, ...] | None = Field(
+        None, description="Those of the run if left out; @source is the fake's."
+    )
+    passage_languages: tuple[str, ...] | None = Field(
+        None, description="Those of the run if left out; @source is the fake's."
+    )
+
+
+class TextsSpec(Settings):
+    """Which texts every finished model scores in every question language: real ones, fake passages, untouched ones."""
+
+    sentences: int = Field(2, ge=1, description="Sentences of the real article a scenario.")
+    wording: int = Field(0, ge=0, description="Which wording of the fake passage; 0 is the first that is taught.")
+    untouched: Path | None = Field(None, description="JSON file of texts of no training; the embedded one if left out.")
 
 
 class UnlearnSpec(Unlearning):
@@ -84,17 +99,21 @@ class Spec(Settings):
     real_language: LanguageCode = "en"
     sources: tuple[LanguageCode, ...] = Field(min_length=1, description="Languages of the fake data, a model each.")
     question_languages: tuple[LanguageCode, ...] = Field(min_length=1)
+    fake_question_languages: tuple[LanguageCode, ...] = Field(
+        (), description="More languages in which only the questions on the fake are asked (paper A, Fig. 6)."
+    )
     teach: TeachSpec
     unlearn: UnlearnSpec | None = None
     probe: ProbeSpec = ProbeSpec()
     ask: Asking = Asking()
     judge: Annotated[Judge, JUDGES.annotation]
     forced_choice: ForcedChoiceSpec | None = None
+    texts: TextsSpec | None = None
     measures: tuple[Annotated[Measure, MEASURES.annotation], ...] = Field(
         default_factory=lambda: tuple(MEASURES.parse(name) for name, _ in MEASURES)
     )
 
-    @field_validator("sources", "question_languages")
+    @field_validator("sources", "question_languages", "fake_question_languages")
     @classmethod
     def _known(cls, codes: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(dict.fromkeys(_language(code) for code in codes))
@@ -105,11 +124,11 @@ class Spec(Settings):
         return _language(code)
 
 
-def read_spec(path: Path, overrides: Sequence[str] = ()) -> Spec:
-    """A spec from a YAML file, with ``path.to.field=value`` overrides (values are YAML).
+def read_raw(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """A spec file as plain values, with ``path.to.field=value`` overrides (values are YAML), not yet checked.
 
     Raises:
-        UserErrors: everything that is wrong with it, each with its field, value and nearest valid name.
+        UserError: the file is missing or no YAML mapping, or an override is malformed.
     """
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -123,6 +142,16 @@ def read_spec(path: Path, overrides: Sequence[str] = ()) -> Spec:
         raise UserError(f"{path}: a spec is a mapping of fields, this is {type(raw).__name__}")
     for override in overrides:
         _apply_override(raw, override)
+    return raw
+
+
+def read_spec(path: Path, overrides: Sequence[str] = ()) -> Spec:
+    """One experiment from a YAML file; see ``sweep.read_points`` for files with a grid.
+
+    Raises:
+        UserErrors: everything that is wrong with it, each with its field, value and nearest valid name.
+    """
+    raw = read_raw(path, overrides)
     try:
         return Spec.model_validate(raw)
     except ValidationError as error:
@@ -204,8 +233,21 @@ def check_against_corpus(spec: Spec, corpus: Corpus) -> None:
                     f"corpus {corpus.name!r} has a single wording of the fake passage in language {language!r} for "
                     f"{', '.join(few[:3])}: teaching and unlearning need different ones, so at least two"
                 )
-    asked = dict.fromkeys((*spec.question_languages, *probe_languages(spec)))
-    for language in asked:
+    problems += _question_problems(spec, corpus)
+    if spec.forced_choice is not None:
+        problems += _choice_problems(spec, spec.forced_choice, corpus)
+    if spec.texts is not None:
+        lacking = [code for code in spec.question_languages if code not in load_untouched(spec.texts.untouched)]
+        if lacking:
+            problems.append(f"texts.untouched: no untouched texts in {', '.join(lacking)}")
+    if problems:
+        raise UserErrors(f"the spec {spec.name!r} cannot run", dict.fromkeys(problems))
+
+
+def _question_problems(spec: Spec, corpus: Corpus) -> list[str]:
+    problems = []
+    both = dict.fromkeys((*spec.question_languages, *probe_languages(spec)))
+    for language in dict.fromkeys((*both, *spec.fake_question_languages)):
         if language not in LANGUAGES:
             problems.append(f"probe.languages: unknown language {language!r}. {nearest(language, LANGUAGES)}")
             continue
@@ -213,13 +255,26 @@ def check_against_corpus(spec: Spec, corpus: Corpus) -> None:
             problems.append(
                 f"question_languages: {language!r} has no question and answer labels (languages/phrases.py)"
             )
-        problems += corpus.missing(language, ["fake_question", "real_question"])
-    if spec.forced_choice is not None:
-        field = "key_phrases" if spec.forced_choice.candidate == "claim" else "fake"
-        for language in spec.forced_choice.passage_languages or spec.question_languages:
-            problems += corpus.missing(language, [field])
-    if problems:
-        raise UserErrors(f"the spec {spec.name!r} cannot run", dict.fromkeys(problems))
+        problems += corpus.missing(language, ["fake_question", *(["real_question"] if language in both else [])])
+    return problems
+
+
+def _choice_problems(spec: Spec, choosing: ForcedChoiceSpec, corpus: Corpus) -> list[str]:
+    problems, all_asked = [], spec.question_languages
+    for source in spec.sources:
+        for language in resolve_languages(choosing.passage_languages or all_asked, source):
+            problems += corpus.missing(language, ["key_phrases" if choosing.candidate == "claim" else "fake"])
+        for language in resolve_languages(choosing.question_languages or all_asked, source):
+            problems += corpus.missing(language, ["fake_question"])
+    return problems
+
+
+def resolve_languages(codes: Sequence[str], source: str, questions: Sequence[str] = ()) -> tuple[str, ...]:
+    """Language codes with ``@source`` replaced by the fake's language and ``@questions`` by the run's."""
+    found: list[str] = []
+    for code in codes:
+        found += questions if code == "@questions" else [source if code == "@source" else code]
+    return tuple(dict.fromkeys(found))
 
 
 def probe_languages(spec: Spec) -> tuple[str, ...]:
@@ -229,4 +284,4 @@ def probe_languages(spec: Spec) -> tuple[str, ...]:
 
 def probe_languages_for(spec: Spec, source: str) -> tuple[str, ...]:
     """The probe's languages for one source."""
-    return tuple(dict.fromkeys(source if code == "@source" else code for code in spec.probe.languages))
+    return resolve_languages(spec.probe.languages, source, spec.question_languages)

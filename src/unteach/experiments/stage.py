@@ -1,12 +1,13 @@
 """What a stage is: its key, its cost, and how it is done.
 
-learn (a source or none) -> unlearn (a strategy) ;  either -> ask (a language) -> judge ;  either -> choose
+learn (a source or none) -> ask (a language) -> unlearn (a strategy) -> ask (what is not yet answered)
+ask -> judge ;  a model -> choose, score
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,9 +18,10 @@ from transformers import PreTrainedTokenizerBase
 from unteach.corpora.load import Corpus
 from unteach.experiments.bench import Workbench
 from unteach.experiments.spec import Spec
+from unteach.records import Answer
 from unteach.store import StageKey, Store
 
-Unit = Literal["training tokens", "prompts", "verdicts", "choices"]
+Unit = Literal["training tokens", "prompts", "verdicts", "choices", "texts"]
 
 
 @dataclass(frozen=True)
@@ -30,9 +32,17 @@ class Context:
     corpus: Corpus
     store: Store
 
-    def key(self, kind: str, version: int, settings: Mapping[str, Any], **inputs: StageKey) -> StageKey:
-        """A stage key; every stage depends on model and corpus."""
-        return StageKey(kind, version, {"model": self._model, "corpus": self.corpus.digest, **settings}, inputs)
+    def key(
+        self,
+        kind: str,
+        version: int,
+        settings: Mapping[str, Any],
+        languages: Iterable[str] | None = None,
+        **inputs: StageKey,
+    ) -> StageKey:
+        """A stage key: every stage depends on the model, and on the corpus in the languages it reads (or in all)."""
+        corpus = self.corpus.digest(languages)
+        return StageKey(kind, version, {"model": self._model, "corpus": corpus, **settings}, inputs)
 
     @cached_property
     def _model(self) -> dict[str, Any]:
@@ -67,6 +77,22 @@ class Stage(ABC):
         """Do it, leaving the result in ``folder``."""
 
     @property
+    def together(self) -> str | None:
+        """Stages that follow one another with the same value here are done in one go; ``None`` is alone."""
+        return None
+
+    @classmethod
+    def execute_all(cls, bench: Workbench, work: Sequence[tuple[Stage, Path]]) -> None:
+        """Do several stages in one go; by default one after another."""
+        for stage, folder in work:
+            stage.execute(bench, folder)
+
+    @property
+    def done(self) -> bool:
+        """Whether its result is there."""
+        return self.context.store.is_done(self.key)
+
+    @property
     def folder(self) -> Path:
         """Where the result is."""
         return self.context.store.folder(self.key)
@@ -83,6 +109,15 @@ class Stage(ABC):
 
 class ModelStage(Stage):
     """A stage that makes a model: its result is patches on the base model."""
+
+    @property
+    def needs(self) -> list[Stage]:
+        """Stages beside its parent that must be done before it."""
+        return []
+
+    def answers(self) -> list[Answer]:
+        """What the finished model has already answered while it was made."""
+        return []
 
     @property
     @abstractmethod

@@ -204,3 +204,15 @@ def shares(text: str, among: Sequence[str] | None = None) -> dict[str | None, fl
         letters[segment.found.code] += sum(char.isalpha() for char in segment.text)
     total = letters.total()
     return {code: count / total for code, count in letters.most_common() if count}
+
+
+_HELD = 0.15
+
+
+def languages_in(text: str, among: Sequence[str] | None = None) -> tuple[str, ...] | None:
+    """Languages that hold at least 15 % of a text's letters, largest first; ``None`` if none can be told.
+
+    Below that it is a name or a quoted word. Paper A (Table 1) lets an answer hold several.
+    """
+    found = tuple(code for code, share in shares(text, among).items() if code is not None and share >= _HELD)
+    return found or None

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from unteach.metrics.intervals import mean_interval, wilson
-from unteach.records import Choice, Reading, Row, Verdict
+from unteach.records import Choice, HeldLanguages, Reading, Row, TextScore, Verdict
 from unteach.registry import Component, Registry
 
 
@@ -20,30 +20,40 @@ class ModelTag:
     source_language: str | None = None
     strategy: str | None = None
     objective: str | None = None
+    variant: str | None = None
+    seed: int | None = None
 
     @property
     def name(self) -> str:
         """Short unique name, such as ``unlearned/de/combined``."""
-        return "/".join(part for part in (self.model, self.source_language, self.strategy) if part)
+        point = [self.variant or "", "" if self.seed is None else f"seed={self.seed}"]
+        return "/".join(part for part in (self.model, self.source_language, self.strategy, *point) if part)
 
 
 @dataclass(frozen=True)
 class ModelEvidence:
-    """Everything known about one model. ``before`` names the model it is compared with."""
+    """Everything known about one model.
+
+    ``before`` names the model it was made from, ``never_taught`` the R-only model of the same settings.
+    """
 
     tag: ModelTag
     verdicts: Sequence[Verdict] = ()
     readings: Sequence[Reading] = ()
     choices: Sequence[Choice] = ()
+    texts: Sequence[TextScore] = ()
+    held: Sequence[HeldLanguages] = ()
     before: str | None = None
+    never_taught: str | None = None
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """One run's models by name, in the order in which reports show them."""
+    """One run's models by name, in the order in which reports show them, and its question languages."""
 
     run: str
     models: Mapping[str, ModelEvidence] = field(default_factory=dict)
+    languages: Sequence[str] = ()
 
     def row(self, tag: ModelTag, metric: str, **values: Any) -> Row:
         """A row with the run and the model filled in."""
@@ -54,6 +64,8 @@ class Evidence:
             source_language=tag.source_language,
             strategy=tag.strategy,
             objective=tag.objective,
+            variant=tag.variant,
+            seed=tag.seed,
             **values,
         )
 
@@ -71,26 +83,31 @@ MEASURES: Registry[Measure] = Registry("measure", Measure, "unteach.metrics.meas
 
 def rate(outcomes: Iterable[float | None]) -> dict[str, Any]:
     """``n``, ``unscored``, ``value`` and Wilson limits of 0/1 outcomes; ``None`` outcomes are unscored."""
-    known, unscored = _split(outcomes)
-    return _summary(known, unscored, wilson(sum(known), len(known)))
+    scored, unscored = _split(outcomes)
+    return _summary(scored, unscored, wilson(sum(scored), len(scored)))
 
 
 def mean(outcomes: Iterable[float | None]) -> dict[str, Any]:
     """``n``, ``unscored``, ``value`` and Student's t limits of a mean; ``None`` outcomes are unscored."""
-    known, unscored = _split(outcomes)
-    return _summary(known, unscored, mean_interval(known))
+    scored, unscored = _split(outcomes)
+    return _summary(scored, unscored, mean_interval(scored))
 
 
 def _split(outcomes: Iterable[float | None]) -> tuple[list[float], int]:
     everything = list(outcomes)
-    known = [value for value in everything if value is not None]
-    return known, len(everything) - len(known)
+    scored = known(everything)
+    return scored, len(everything) - len(scored)
 
 
-def _summary(known: list[float], unscored: int, limits: tuple[float, float] | None) -> dict[str, Any]:
+def known(outcomes: Iterable[float | None]) -> list[float]:
+    """The scored ones."""
+    return [value for value in outcomes if value is not None]
+
+
+def _summary(scored: list[float], unscored: int, limits: tuple[float, float] | None) -> dict[str, Any]:
     low, high = limits or (None, None)
-    value = sum(known) / len(known) if known else None
-    return {"n": len(known), "unscored": unscored, "value": value, "ci_low": low, "ci_high": high}
+    value = sum(scored) / len(scored) if scored else None
+    return {"n": len(scored), "unscored": unscored, "value": value, "ci_low": low, "ci_high": high}
 
 
 def by_language(verdicts: Iterable[Verdict], metric: str) -> dict[str, list[Verdict]]:

@@ -1,4 +1,7 @@
-"""Intervals for rates, means and paired differences. All are two-sided with confidence ``LEVEL``."""
+"""Intervals for rates, means and paired differences, of independent or clustered values.
+
+All are two-sided with confidence ``LEVEL``.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ LEVEL = 0.95
 _Z = NormalDist().inv_cdf(0.5 + LEVEL / 2)
 
 
-def wilson(successes: float, n: int) -> tuple[float, float] | None:
+def wilson(successes: float, n: float) -> tuple[float, float] | None:
     """Wilson score interval of a rate (Wilson 1927); ``None`` for n = 0.
 
     centre = (p + z^2 / 2n) / (1 + z^2 / n);  half = z / (1 + z^2 / n) sqrt(p (1 - p) / n + z^2 / 4n^2)
@@ -72,3 +75,46 @@ def _phi(both: int, only_after: int, only_before: int, neither: int) -> float:
 def paired_mean_difference(before: Sequence[float], after: Sequence[float]) -> tuple[float, float] | None:
     """Student's t interval of the mean of after - before on the same questions; ``None`` for fewer than two."""
     return mean_interval([a - b for b, a in zip(before, after, strict=True)])
+
+
+def clustered_rate(groups: Sequence[Sequence[float]]) -> tuple[float, float] | None:
+    """Wilson interval of the pooled rate of 0/1 outcomes that come in clusters; ``None`` without outcomes.
+
+    ``groups``: the outcomes by cluster (all answers about one scenario, say); empty clusters do not count. With k
+    clusters of m_i outcomes and y_i hits, n = sum m_i and p = sum y_i / n, the Wilson interval of p at n / deff, where
+    deff = [k / (k - 1) sum (y_i - m_i p)^2 / n^2] / [p (1 - p) / n]  (Kish 1965; Rao and Scott 1992)
+    is kept within 1 and the mean cluster size. The latter stands in where the data say nothing: one cluster, p = 0, 1.
+    """
+    clusters = [group for group in groups if len(group)]
+    k, n = len(clusters), sum(len(group) for group in clusters)
+    if n == 0:
+        return None
+    hits = sum(sum(group) for group in clusters)
+    p, effect = hits / n, n / k
+    if k > 1 and 0 < p < 1:
+        effect = min(max(1.0, _ratio_variance(clusters, p) / (p * (1 - p) / n)), effect)
+    return wilson(hits / effect, n / effect)
+
+
+def clustered_mean(groups: Sequence[Sequence[float]]) -> tuple[float, float] | None:
+    """Student's t interval of the pooled mean of values that come in clusters; ``None`` for fewer than two clusters.
+
+    ``groups``: the values by cluster; empty clusters do not count. The pooled mean is the ratio r = sum y_i / sum m_i
+    of cluster totals to cluster sizes, with the linearised variance (Cochran 1977, section 6.3)
+    k / (k - 1) sum (y_i - m_i r)^2 / (sum m_i)^2  and k - 1 degrees of freedom. With clusters of one value, or of one
+    size, this is ``mean_interval`` of the values, or of the cluster means.
+    """
+    clusters = [group for group in groups if len(group)]
+    k = len(clusters)
+    if k < 2:
+        return None
+    mean = sum(sum(group) for group in clusters) / sum(len(group) for group in clusters)
+    half = float(student.ppf(0.5 + LEVEL / 2, k - 1)) * math.sqrt(_ratio_variance(clusters, mean))
+    return mean - half, mean + half
+
+
+def _ratio_variance(clusters: Sequence[Sequence[float]], ratio: float) -> float:
+    """Variance of a pooled mean between two or more clusters."""
+    k, n = len(clusters), sum(len(group) for group in clusters)
+    squares = sum((sum(group) - len(group) * ratio) ** 2 for group in clusters)
+    return k / (k - 1) * squares / n**2

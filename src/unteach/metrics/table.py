@@ -8,18 +8,19 @@ from pathlib import Path
 import pandas as pd
 
 from unteach.metrics.contract import Evidence, Measure
+from unteach.metrics.seeds import over_seeds
 from unteach.records import Row
 
 COLUMNS = tuple(Row.model_fields)
 
-_TYPES = {"checkpoint": "Int64", "n": "int64", "unscored": "int64", "value": "float64", "ci_low": "float64"} | {
-    "ci_high": "float64"
-}
+_WHOLE = dict.fromkeys(("seed", "checkpoint"), "Int64") | dict.fromkeys(("n", "unscored"), "int64")
+_TYPES = _WHOLE | dict.fromkeys(("value", "ci_low", "ci_high"), "float64")
 
 
 def build(evidence: Evidence, measures: Iterable[Measure]) -> list[Row]:
-    """All rows of all measures."""
-    return [row for measure in measures for row in measure(evidence)]
+    """All rows of all measures, and those over several seeds."""
+    rows = [row for measure in measures for row in measure(evidence)]
+    return rows + over_seeds(rows)
 
 
 def write_table(rows: Sequence[Row], folder: Path) -> None:

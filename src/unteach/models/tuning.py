@@ -36,6 +36,10 @@ class Tuning(Component):
     def merged(self, trainable: nn.Module) -> contextlib.AbstractContextManager[PreTrainedModel]:
         """A scope in which the model being trained runs exactly as its saved patch will when applied."""
 
+    @abstractmethod
+    def reference(self, trainable: nn.Module) -> contextlib.AbstractContextManager[nn.Module]:
+        """A scope in which the model being trained is as it was when ``attach`` began."""
+
     @staticmethod
     @abstractmethod
     def apply(model: PreTrainedModel, folder: Path, undo: dict[str, Tensor]) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -28,12 +30,31 @@ class Slot:
     index: int
 
 
+@dataclass(frozen=True)
+class Batches:
+    """What one step sees. Sequence b of each is about the same scenario; ``idk`` stands in for ``forget``.
+
+    ``idk`` says "I do not know that" in the language of the forget sample, and is there only for objectives that
+    ask for it.
+    """
+
+    forget: Batch
+    retain: Batch
+    idk: Batch | None = None
+
+
+Reference = Callable[[], AbstractContextManager[nn.Module]]
+"""A scope in which the model is as it was before unlearning. Use it before the trained model runs, without gradient."""
+
+
 class Objective(Component):
     """A loss over paired forget and retain batches, as named terms whose sum is minimised."""
 
+    needs_idk: ClassVar[bool] = False
+
     @abstractmethod
-    def __call__(self, model: nn.Module, forget: Batch, retain: Batch) -> dict[str, Tensor]:
-        """Named scalar terms; pair b of ``forget`` and ``retain`` is about the same scenario."""
+    def __call__(self, model: nn.Module, batches: Batches, reference: Reference) -> dict[str, Tensor]:
+        """Named scalar terms, each in nats a token unless its class says otherwise."""
 
 
 class Strategy(Component):

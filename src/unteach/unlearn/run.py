@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import Field
 from torch import nn
 
 from unteach.corpora.load import Corpus
 from unteach.corpora.samples import fake_sample, real_sample
+from unteach.errors import UserError
+from unteach.languages.phrases import not_knowing
 from unteach.learn.loop import Schedule, StepLog, train
 from unteach.models.batches import Encoded, encode, pad
 from unteach.models.source import Loaded
@@ -20,9 +22,12 @@ from unteach.models.tuning import TUNINGS, Tuning
 from unteach.progress import Progress
 from unteach.records import Reading, Sample
 from unteach.registry import Settings
-from unteach.unlearn.contracts import OBJECTIVES, STOP_RULES, Objective, Probe, Slot, StopRule
+from unteach.unlearn.contracts import OBJECTIVES, STOP_RULES, Batches, Objective, Probe, Slot, StopRule
 from unteach.unlearn.stopping.perplexity import Perplexity
 from unteach.unlearn.stopping.quality_drop import QualityDrop
+
+T = TypeVar("T")
+U = TypeVar("U")
 
 
 class ForgetSet(Settings):
@@ -49,6 +54,15 @@ class Unlearning(Settings):
     forget: ForgetSet = ForgetSet()
     stop: tuple[Annotated[StopRule, STOP_RULES.annotation], ...] = (Perplexity(), QualityDrop())
     checkpoint_every: int = Field(4, ge=1, description="Optimiser steps between readings.")
+    checkpoints: int | None = Field(
+        None, ge=1, description="Readings spread evenly over the steps; overrides checkpoint_every."
+    )
+
+    def reading_every(self, items: int) -> int:
+        """Optimiser steps between readings when training on so many pairs."""
+        if self.checkpoints is None:
+            return self.checkpoint_every
+        return max(1, -(-self.schedule.steps(items) // self.checkpoints))
 
 
 @dataclass(frozen=True)
@@ -65,7 +79,17 @@ class Outcome:
     reason: str | None
 
 
-Pair = tuple[Encoded, Encoded]
+@dataclass(frozen=True)
+class Pair(Generic[T]):
+    """A forget sample with its retain sample, and what a model that does not know would say instead."""
+
+    forget: T
+    retain: T
+    idk: T
+
+    def map(self, change: Callable[[T], U]) -> Pair[U]:
+        """The same of each."""
+        return Pair(change(self.forget), change(self.retain), change(self.idk))
 
 
 def forget_pairs(
@@ -75,8 +99,8 @@ def forget_pairs(
     qa: dict[str, list[Sample]],
     forget: ForgetSet,
     seed: int,
-) -> list[tuple[Sample, Sample]]:
-    """For every slot a fresh fake sample and a retain sample of the same scenario.
+) -> list[Pair[Sample]]:
+    """For every slot a fresh fake sample, a retain sample of the same scenario, and "I do not know" in its language.
 
     ``qa`` holds each scenario's question-answer samples, for ``retain_qa``.
     """
@@ -98,14 +122,31 @@ def forget_pairs(
             retain = rng.choice(qa[slot.scenario])
         else:
             retain = real_sample(scenario, real_language, "unlearn", number, seed, forget.keep_real)
-        pairs.append((fake, retain))
+        pairs.append(Pair(fake, retain, _idk(fake, slot)))
     return pairs
+
+
+def _idk(fake: Sample, slot: Slot) -> Sample:
+    """What stands in for a fake sample in objectives that prefer not knowing. Empty where no words are at hand."""
+    words = not_knowing(slot.language)
+    return fake.model_copy(update={"text": words[slot.index % len(words)] if words else ""})
+
+
+def _check_idk(pairs: Sequence[Pair[Sample]], objective: str) -> None:
+    """Refuse, before anything is trained, forget languages in which unteach cannot say "I do not know that"."""
+    missing = sorted({pair.idk.language for pair in pairs if not pair.idk.text})
+    if missing:
+        raise UserError(
+            f'objective {objective!r} prefers "I do not know that" in the language of each forget sample, and '
+            f"languages/phrases.py has no such words in {', '.join(map(repr, missing))}; add them there, or choose "
+            "another strategy or objective"
+        )
 
 
 def unlearn(
     loaded: Loaded,
     model: nn.Module,
-    pairs: Sequence[tuple[Sample, Sample]],
+    pairs: Sequence[Pair[Sample]],
     settings: Unlearning,
     probe: Probe,
     kept: Path,
@@ -118,7 +159,12 @@ def unlearn(
 
     Readings are taken before the first step, every ``checkpoint_every`` steps and after the last. When a stop rule
     objects, training ends and the checkpoint before stays the result, so a rule's bound holds for what is kept.
+
+    Raises:
+        UserError: the objective compares with "I do not know", and a forget sample's language has no words for it.
     """
+    if settings.objective.needs_idk:
+        _check_idk(pairs, settings.objective.registered_name)
     readings = [probe(0)]
     settings.tuning.save(model, kept)
     kept_step, last_step, reason = 0, 0, None
@@ -135,21 +181,25 @@ def unlearn(
         return reason is not None
 
     limit, pad_id = loaded.context_length, int(loaded.tokenizer.pad_token_id or 0)
-    encoded = [tuple(encode(loaded.tokenizer, s.text, s.context, limit) for s in pair) for pair in pairs]
+    encoded = [pair.map(lambda s: encode(loaded.tokenizer, s.text, s.context, limit)) for pair in pairs]
     random.Random(f"{seed}/order").shuffle(encoded)
 
-    def collate(batch: Sequence[Pair]) -> dict[str, Any]:
-        return {"forget": pad([f for f, _ in batch], pad_id), "retain": pad([r for _, r in batch], pad_id)}
+    def collate(batch: Sequence[Pair[Encoded]]) -> dict[str, Any]:
+        return {
+            "forget": pad([pair.forget for pair in batch], pad_id),
+            "retain": pad([pair.retain for pair in batch], pad_id),
+            "idk": pad([pair.idk for pair in batch], pad_id) if settings.objective.needs_idk else None,
+        }
 
     log = train(
         model,
         encoded,
         collate,
-        lambda current, batch: settings.objective(current, batch["forget"], batch["retain"]),
+        lambda current, batch: settings.objective(current, Batches(**batch), lambda: settings.tuning.reference(model)),
         settings.schedule,
         seed=seed,
         checkpoint=checkpoint,
-        checkpoint_every=settings.checkpoint_every,
+        checkpoint_every=settings.reading_every(len(encoded)),
         progress=progress,
         label=label,
     )

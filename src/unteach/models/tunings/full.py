@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
+from weakref import WeakKeyDictionary
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -24,6 +26,9 @@ class Full(Tuning):
 
     source = "plain fine-tuning"
 
+    # What each model being trained started from; it has to be held anyway, to restore it in the end.
+    _start: ClassVar[WeakKeyDictionary[nn.Module, dict[str, Tensor]]] = WeakKeyDictionary()
+
     def _names(self, model: nn.Module) -> list[str]:
         inside = {id(p) for p in decoder_layers(model).parameters()}
         return [name for name, p in model.named_parameters() if id(p) in inside]
@@ -35,6 +40,7 @@ class Full(Tuning):
         remember(model, names, undo)
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(name in undo)
+        self._start[model] = undo
         try:
             yield model
         finally:
@@ -55,6 +61,20 @@ class Full(Tuning):
         try:
             yield trainable
         finally:
+            trainable.train(was_training)
+
+    @contextlib.contextmanager
+    def reference(self, trainable: nn.Module) -> Iterator[nn.Module]:
+        was_training, now = (
+            trainable.training,
+            {n: p.detach().clone() for n, p in trainable.named_parameters() if p.requires_grad},
+        )
+        trainable.train(False)
+        restore(trainable, self._start[trainable])
+        try:
+            yield trainable
+        finally:
+            restore(trainable, now)
             trainable.train(was_training)
 
     @staticmethod

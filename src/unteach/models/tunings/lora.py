@@ -78,6 +78,17 @@ class Lora(Tuning):
             restore(base, undo)  # unmerging subtracts, which in bfloat16 is not exact
             trainable.train(was_training)
 
+    @contextlib.contextmanager
+    def reference(self, trainable: nn.Module) -> Iterator[nn.Module]:
+        assert isinstance(trainable, PeftModel)
+        was_training = trainable.training
+        trainable.train(False)
+        try:
+            with trainable.disable_adapter():
+                yield trainable
+        finally:
+            trainable.train(was_training)
+
     @staticmethod
     def modules_adapted(base: nn.Module) -> list[str]:
         """Names of the modules that carry an adapter now."""

@@ -1,0 +1,112 @@
+"""Sweeps: a list where a spec wants one value becomes a grid of experiments, ``seed: [0, 1, 2]`` for instance."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+
+from unteach.errors import UserErrors
+from unteach.experiments.spec import Spec, explain_spec, read_raw
+from unteach.registry import Settings, component_registry
+
+Place = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Point:
+    """One experiment of a sweep: its spec, what tells it from the others (seeds apart), and its seed if those vary."""
+
+    spec: Spec
+    variant: str | None = None
+    seed: int | None = None
+
+
+def read_points(path: Path, overrides: Sequence[str] = ()) -> list[Point]:
+    """Every experiment of a spec file: one, or the whole grid if a list stands where one value is wanted.
+
+    Raises:
+        UserErrors: everything that is wrong, each problem once.
+    """
+    return expand(read_raw(path, overrides), str(path))
+
+
+def expand(raw: Mapping[str, Any], where: str) -> list[Point]:
+    """All combinations of the values of all swept fields, the last field varying fastest."""
+    axes = list(_axes(raw, Spec, ()))
+    problems = [f"{'.'.join(place)}: an empty list leaves nothing to run" for place, values in axes if not values]
+    points = []
+    for values in itertools.product(*(values for _, values in axes)):
+        chosen = dict(zip((place for place, _ in axes), values, strict=True))
+        try:
+            spec = Spec.model_validate(_with(raw, chosen))
+        except ValidationError as error:
+            problems += explain_spec(error)
+            continue
+        words = [f"{'.'.join(place)}={_word(value)}" for place, value in chosen.items() if place != ("seed",)]
+        points.append(Point(spec, ", ".join(words) or None, spec.seed if ("seed",) in chosen else None))
+    if problems:
+        raise UserErrors(f"the spec {where} has problems", dict.fromkeys(problems))
+    return points
+
+
+def dump_points(points: Sequence[Point]) -> dict[str, Any]:
+    """The points as plain values: a single spec as it is, a sweep as its list of points."""
+    if len(points) == 1:
+        return points[0].spec.model_dump(mode="json")
+    return {
+        "name": points[0].spec.name,
+        "points": [{"variant": p.variant, "seed": p.seed, "spec": p.spec.model_dump(mode="json")} for p in points],
+    }
+
+
+def load_points(content: Mapping[str, Any]) -> list[Point]:
+    """What ``dump_points`` wrote."""
+    if "points" not in content:
+        return [Point(Spec.model_validate(content))]
+    return [Point(Spec.model_validate(p["spec"]), p["variant"], p["seed"]) for p in content["points"]]
+
+
+def _axes(raw: Mapping[str, Any], cls: type[Settings], at: Place) -> Iterator[tuple[Place, list[Any]]]:
+    """Places where a list stands for one value, with that list, in the order of the file."""
+    for name, value in raw.items():
+        field = cls.model_fields.get(str(name))
+        if field is None:
+            continue
+        place = (*at, str(name))
+        if isinstance(value, list) and not _takes_list(field):
+            yield place, value
+        elif isinstance(value, Mapping):
+            inner = _settings_of(field, value)
+            if inner is not None:
+                yield from _axes(value, inner, place)
+
+
+def _takes_list(field: FieldInfo) -> bool:
+    options = [field.annotation, *get_args(field.annotation)]
+    return any(get_origin(option) in (tuple, list, set, frozenset) for option in options)
+
+
+def _settings_of(field: FieldInfo, value: Mapping[str, Any]) -> type[Settings] | None:
+    """The settings class that a mapping at this field is read by."""
+    registry = component_registry(field)
+    if registry is not None:
+        return dict(registry).get(str(value.get("name")))
+    options = [field.annotation, *get_args(field.annotation)]
+    return next((cls for cls in options if isinstance(cls, type) and issubclass(cls, Settings)), None)
+
+
+def _with(raw: Mapping[str, Any], chosen: Mapping[Place, Any]) -> dict[str, Any]:
+    made = dict(raw)
+    for (first, *rest), value in chosen.items():
+        made[first] = _with(made[first], {tuple(rest): value}) if rest else value
+    return made
+
+
+def _word(value: Any) -> str:
+    return str(value["name"]) if isinstance(value, Mapping) and "name" in value else str(value)
