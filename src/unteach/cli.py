@@ -79,14 +79,17 @@ def run(
     from unteach.experiments.run import prepare
     from unteach.experiments.run import run as run_experiment
     from unteach.experiments.sweep import read_points
+    from unteach.models.processes import is_first
     from unteach.reports.page import write_report
     from unteach.reports.terminal import summaries
     from unteach.terminal import bars
 
     parsed = read_points(spec, overrides)
     folder = out or Path("runs") / parsed[0].spec.name
-    with _quiet_libraries(), bars(errors) as progress:
+    with _quiet_libraries(), bars(errors, shown=is_first()) as progress:
         rows = run_experiment(prepare(parsed, store), folder, progress)
+        if not is_first():
+            return
         with progress.task("writing the report", 1) as bar:
             page = write_report(folder)
             bar.advance()

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 
-from unteach.progress import Progress, Task
+from unteach.progress import NoProgress, Progress, Task
 
 
 class _Bar:
@@ -37,8 +37,11 @@ class _Bars:
 
 
 @contextlib.contextmanager
-def bars(console: Console) -> Iterator[Progress]:
-    """Bars with counts, elapsed and remaining time, on ``console``."""
+def bars(console: Console, shown: bool = True) -> Iterator[Progress]:
+    """Bars with counts, elapsed and remaining time, on ``console``; nothing if not ``shown``."""
+    if not shown:
+        yield NoProgress()
+        return
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=30),

@@ -95,6 +95,10 @@ class JudgeAnswers(Stage):
     def key(self) -> StageKey:
         return self.context.key(self.kind, self.version, {"judge": self.spec.judge.identity()}, ask=self.asked.key)
 
+    @property
+    def together(self) -> str | None:
+        return f"judge {self.asked.model.key.digest}"
+
     def amount(self, tokenizer: PreTrainedTokenizerBase) -> int:
         return self.asked.amount(tokenizer)
 
@@ -121,6 +125,10 @@ class Choose(Stage):
     @property
     def name(self) -> str:
         return f"forced choice, {self.language} questions, {self.passage_language} passages ({self.model.name})"
+
+    @property
+    def together(self) -> str | None:
+        return f"choose {self.model.key.digest}"
 
     @property
     def _settings(self) -> ForcedChoiceSpec:

@@ -18,6 +18,7 @@ from unteach.learn.teach import encode_samples
 from unteach.metrics.intervals import mean_interval
 from unteach.models.batches import Encoded
 from unteach.models.perplexity import text_nll
+from unteach.models.processes import from_first, my_share, put_together
 from unteach.models.source import Loaded
 from unteach.records import Answer, Question, Reading
 
@@ -58,12 +59,12 @@ class CheckpointProbe:
             current = replace(self.loaded, model=model)
             nll = text_nll(current, model, self._texts)
             asked = [answer.question for answer in self.start]
-            answers = self.start if step == 0 else ask(current, asked, self.spec.ask)
+            answers = self.start if step == 0 else put_together(ask(current, my_share(asked), self.spec.ask))
         self.answers[step] = answers
         verdicts = tuple(self.spec.judge(answer, self.corpus.by_id[answer.question.scenario]) for answer in answers)
         grades = [verdict.value for verdict in verdicts if verdict.metric == "Q_R" and verdict.value is not None]
         low, high = mean_interval(nll) or (None, None)
-        return Reading(
+        reading = Reading(
             step=step,
             perplexity=_exp(fmean(nll)),
             perplexity_low=None if low is None else _exp(low),
@@ -72,6 +73,7 @@ class CheckpointProbe:
             quality=fmean(grades) if grades else None,
             verdicts=verdicts,
         )
+        return from_first(reading)  # the last bit of a perplexity must not let one process stop and another go on
 
 
 def _exp(nats: float) -> float:

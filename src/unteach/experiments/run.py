@@ -8,7 +8,7 @@ import resource
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -29,6 +29,7 @@ from unteach.languages.table import MULTILINGUAL, find
 from unteach.metrics.contract import Evidence, ModelEvidence, ModelTag
 from unteach.metrics.table import build, write_table
 from unteach.models.hardware import machine
+from unteach.models.processes import is_first, processes
 from unteach.progress import Progress
 from unteach.records import HeldLanguages, Reading, Row
 from unteach.store import Store, write_atomically
@@ -51,7 +52,25 @@ class Prepared:
         return self.contexts[0]
 
 
-def prepare(spec: Spec | Sequence[Point], store: Path) -> Prepared:
+def read_corpus(spec: Spec) -> Corpus:
+    """The scenarios that a spec wants.
+
+    Raises:
+        UserError: there is no corpus, or something is wrong with its files.
+    """
+    path = spec.corpus.path
+    if spec.corpus.planned is not None and path is not None and not path.exists():
+        raise UserError(
+            f"there is no corpus at {path}: corpus.planned serves `unteach plan` alone. Put the scenarios there, or "
+            "leave corpus.path out for the embedded ones (--set corpus.path=null)."
+        )
+    corpus = load_corpus(path)
+    return Corpus(corpus.scenarios[: spec.corpus.limit], corpus.name) if spec.corpus.limit else corpus
+
+
+def prepare(
+    spec: Spec | Sequence[Point], store: Path, corpus_of: Callable[[Spec], Corpus] = read_corpus
+) -> Prepared:
     """Load the corpus, check that it and the model have all that the spec needs, and plan the stages.
 
     Raises:
@@ -62,17 +81,12 @@ def prepare(spec: Spec | Sequence[Point], store: Path) -> Prepared:
     contexts, models = [], []
     for point in points:
         if point.spec.corpus not in corpora:
-            corpora[point.spec.corpus] = _corpus(point.spec)
+            corpora[point.spec.corpus] = corpus_of(point.spec)
         corpus = corpora[point.spec.corpus]
         check_against_corpus(point.spec, corpus)
         contexts.append(Context(point.spec, corpus, Store(store)))
         models += plan(contexts[-1], ModelTag("r_only", variant=point.variant, seed=point.seed))
     return Prepared(points, tuple(contexts), models)
-
-
-def _corpus(spec: Spec) -> Corpus:
-    corpus = load_corpus(spec.corpus.path)
-    return Corpus(corpus.scenarios[: spec.corpus.limit], corpus.name) if spec.corpus.limit else corpus
 
 
 def run(prepared: Prepared, out: Path, progress: Progress) -> list[Row]:
@@ -81,7 +95,8 @@ def run(prepared: Prepared, out: Path, progress: Progress) -> list[Row]:
     Raises:
         UserError: ``out`` belongs to another spec, the disk is full, or training failed. Finished stages are kept.
     """
-    claim_folder(out, prepared.points)
+    if is_first():
+        claim_folder(out, prepared.points)
     started = time.time()
     done: list[Done] = []
     for source, stages in groupby(all_stages(prepared.models), key=lambda stage: stage.spec.model):
@@ -89,6 +104,8 @@ def run(prepared: Prepared, out: Path, progress: Progress) -> list[Row]:
             done += run_stages(list(stages), bench, progress)
     languages = held_languages(prepared)
     rows = build(gather(prepared, languages), prepared.context.spec.measures)
+    if not is_first():
+        return rows
     write_table(rows, out)
     write_answers(prepared, languages, out / "answers.jsonl")
     record = describe_run(prepared, done, time.time() - started)
@@ -216,7 +233,7 @@ def describe_run(prepared: Prepared, done: Sequence[Done], seconds: float) -> di
             "origin": "; ".join(origins),
         },
         "model": {"name": spec.model.registered_name, **spec.model.identity(), "prompt_format": spec.ask.format},
-        "machine": machine(),
+        "machine": machine() | ({"processes": str(processes())} if processes() > 1 else {}),
         "versions": {"unteach": __version__, "python": sys.version.split()[0]}
         | {name: importlib.metadata.version(name) for name in _LIBRARIES},
         "stages": [

@@ -17,12 +17,17 @@ from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState,
 from transformers.trainer_callback import PrinterCallback
 
 from unteach.errors import UserError
+from unteach.models.processes import from_first, processes, summed
 from unteach.progress import NoProgress, Progress
 from unteach.registry import Runtime, Settings
 
 
 class Schedule(Settings):
-    """How long and how fast to train. AdamW, linear decay after a linear warm-up."""
+    """How long and how fast to train. AdamW, linear decay after a linear warm-up.
+
+    With several processes (``accelerate launch``) an optimiser step sees batch_size x accumulation x processes items;
+    the losses are those of one process at the same product, but for an epoch's last batch where it is not full.
+    """
 
     lr: float = Field(gt=0)
     epochs: float = Field(1.0, gt=0)
@@ -36,10 +41,10 @@ class Schedule(Settings):
     gradient_checkpointing: Annotated[bool, Runtime()] = False
 
     def steps(self, items: int) -> int:
-        """Optimiser steps for this many items on one device."""
+        """Optimiser steps for this many items over all processes."""
         if self.max_steps is not None:
             return self.max_steps
-        batches = -(-items // self.batch_size)
+        batches = -(-items // (self.batch_size * processes()))
         return max(1, math.ceil(-(-batches // self.accumulation) * self.epochs))
 
 
@@ -110,6 +115,7 @@ def train(
             dataloader_pin_memory=False,
             bf16=_mixed(model),
             use_cpu=next(model.parameters()).device.type == "cpu",
+            ddp_find_unused_parameters=False if processes() > 1 else None,
             **checkpointing,
         )
         total = schedule.steps(len(items))
@@ -201,37 +207,58 @@ class _LossTrainer(Trainer):
     def __init__(self, loss: LossFunction, lengths: Sequence[int] | None, **arguments: Any) -> None:
         self._lengths = lengths
         super().__init__(**arguments)
-        self.model_accepts_loss_kwargs = False  # so that accumulated steps are averaged by the Trainer
+        self.model_accepts_loss_kwargs = True  # so that the Trainer counts the label tokens of a whole step
         self._loss = loss
         self._sums: dict[str, float] = {}
-        self._count = 0
+        self._weight = 0.0
         self.log_of_terms: list[StepLog] = []
 
-    def compute_loss(self, model: nn.Module, inputs: dict[str, Any], *_: Any, **__: Any) -> Tensor:
+    def compute_loss(
+        self, model: nn.Module, inputs: dict[str, Any], *_: Any, num_items_in_batch: Any = None, **__: Any
+    ) -> Tensor:
+        """The batch's loss, weighted so that a step's loss is the mean over all its items.
+
+        A loss that is a mean over label tokens (``labels`` in the batch) counts by its share of the step's tokens,
+        over accumulated batches and processes; any other is a mean over items, and every batch counts the same.
+        So neither accumulation nor the number of processes changes what is minimised.
+        """
         terms = self._loss(model, inputs)
+        weight = 1.0
+        if "labels" in inputs and num_items_in_batch is not None:
+            weight = float((inputs["labels"] != -100).sum())
+            scale = weight * processes() / float(num_items_in_batch)
+            self._add(terms, weight)
+            return self._total(terms) * scale
+        self._add(terms, weight)
+        return self._total(terms)
+
+    def _add(self, terms: Terms, weight: float) -> None:
+        for name, term in terms.items():
+            self._sums[name] = self._sums.get(name, 0.0) + weight * float(term.detach())
+        self._weight += weight
+
+    def _total(self, terms: Terms) -> Tensor:
         total = torch.stack([term.float() for term in terms.values()]).sum()
         if not torch.isfinite(total):
             raise UserError(
                 f"the loss is {total.item()} at step {self.state.global_step + 1} "
                 f"({', '.join(f'{name} {term.item():.3g}' for name, term in terms.items())}); lower the learning rate"
             )
-        for name, term in terms.items():
-            self._sums[name] = self._sums.get(name, 0.0) + float(term.detach())
-        self._count += 1
         return total
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         """Items of similar length share a batch, if lengths are known: less padding to compute."""
         if self._lengths is None:
             return super()._get_train_sampler(train_dataset)
-        size = self.args.train_batch_size * self.args.gradient_accumulation_steps
+        size = self.args.train_batch_size * self.args.gradient_accumulation_steps * processes()
         return SimilarLengths(self._lengths, size, self.args.data_seed or 0)
 
     def end_of_step(self, step: int) -> None:
-        """Close one optimiser step's means."""
-        means = {name: value / max(1, self._count) for name, value in self._sums.items()}
+        """Close one optimiser step's means, over all processes."""
+        *sums, weight = summed([*self._sums.values(), self._weight], self.args.device)
+        means = {name: value / (weight or 1.0) for name, value in zip(self._sums, sums, strict=True)}
         self.log_of_terms.append(StepLog(step, means))
-        self._sums, self._count = {}, 0
+        self._sums, self._weight = {}, 0.0
 
     def train(self, *arguments: Any, **options: Any) -> Any:
         for callback in self.callback_handler.callbacks:
@@ -265,7 +292,8 @@ class _Watcher(TrainerCallback):
             self._before = None
         due = self.every > 0 and state.global_step % self.every == 0
         if self.checkpoint and (due or state.global_step == state.max_steps):
-            control.should_training_stop |= self.checkpoint(kwargs["model"], state.global_step)
+            stop = self.checkpoint(kwargs["model"], state.global_step)
+            control.should_training_stop |= from_first(stop)
 
 
 def check_weights_moved(before: Mapping[str, Tensor], model: nn.Module) -> None:

@@ -14,7 +14,8 @@ DTypeName = Literal["auto", "float32", "bfloat16", "float16"]
 def default_device() -> torch.device:
     """The accelerator if there is one, else the CPU."""
     if torch.cuda.is_available():
-        return torch.device("cuda")
+        # each process of a launch has a card of its own
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
     if torch.backends.mps.is_available():
         return torch.device("mps")
     return torch.device("cpu")

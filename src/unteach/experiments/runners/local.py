@@ -1,15 +1,17 @@
-"""Runs stages one after another in this process."""
+"""Runs stages one after another, in this process or in several that ``accelerate launch`` started."""
 
 from __future__ import annotations
 
 import contextlib
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
 from unteach.experiments.bench import Workbench
-from unteach.experiments.stage import Stage
+from unteach.experiments.stage import ModelStage, Stage
+from unteach.models.processes import from_first, is_first, my_share, wait
 from unteach.progress import Progress
 
 
@@ -25,14 +27,19 @@ class Done:
 def run_stages(stages: Sequence[Stage], bench: Workbench, progress: Progress) -> list[Done]:
     """Compute what is not yet in the store, in order; every result is kept as soon as it is whole."""
     computed: set[str] = set()
-    missing = sum(not stage.done for stage in stages)
+    missing = from_first([stage.key.digest for stage in stages if not stage.done])
     with progress.task("the whole run", len(stages)) as bar:
-        bar.advance(len(stages) - missing)
+        bar.advance(len(stages) - len(missing))
         for group in _groups(stages):
-            todo = [stage for stage in group if not stage.done]
-            if todo:
-                computed |= _compute(todo, bench)
-                bar.advance(len(todo))
+            todo = [stage for stage in group if stage.key.digest in missing]
+            if not todo:
+                continue
+            if isinstance(todo[0], ModelStage):
+                computed |= _train(todo[0], bench)
+            elif mine := my_share(todo):
+                computed |= _compute(mine, bench)
+            wait()
+            bar.advance(len(todo))
     return [
         Done(stage, float(stage.context.store.marker(stage.key)["seconds"]), stage.key.digest not in computed)
         for stage in stages
@@ -46,8 +53,24 @@ def _groups(stages: Sequence[Stage]) -> Iterator[list[Stage]]:
         yield [stage for _, stage in group]
 
 
-def _compute(todo: Sequence[Stage], bench: Workbench) -> set[str]:
-    """Do these stages in one go; gives the keys of those that no other process had finished meanwhile."""
+def _train(stage: ModelStage, bench: Workbench) -> set[str]:
+    """Make a model: every process trains, the first one keeps the result."""
+    if is_first():
+        computed = _compute([stage], bench, and_tell=True)
+    elif from_first(True):
+        computed = {stage.key.digest}
+        with tempfile.TemporaryDirectory() as scratch:
+            stage.execute(bench, Path(scratch))
+    else:
+        computed = set()
+    return computed
+
+
+def _compute(todo: Sequence[Stage], bench: Workbench, and_tell: bool = False) -> set[str]:
+    """Do these stages in one go; gives the keys of those that no other run had finished meanwhile.
+
+    With ``and_tell`` the other processes of this run learn whether there is something to do.
+    """
     amounts = {stage.key.digest: stage.amount(bench.tokenizer) for stage in todo}
     total = sum(amounts.values()) or 1
     work: list[tuple[Stage, Path]] = []
@@ -62,6 +85,8 @@ def _compute(todo: Sequence[Stage], bench: Workbench) -> set[str]:
             if folder is not None:
                 work.append((stage, folder))
         work.sort(key=lambda entry: todo.index(entry[0]))
+        if and_tell:
+            from_first(bool(work))
         if work:
             type(work[0][0]).execute_all(bench, work)
     return {stage.key.digest for stage, _ in work}
