@@ -270,3 +270,104 @@ def test_lora_targets_choose_modules_by_ending(load):
     assert set(names) < set(linear_modules(model))
     with tuning.attach(model, seed=0) as trainable:
         assert tuning.modules_adapted(trainable.get_base_model()) == names
+
+
+def moved_weights(trainable):
+    """Give every weight that learns, A and B of an adapter alike, another value."""
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for parameter in trainable.parameters():
+            if parameter.requires_grad:
+                parameter.add_(torch.randn(parameter.shape, generator=generator).to(parameter.dtype), alpha=0.1)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("settings", KINDS)
+@pytest.mark.parametrize("architecture", ["llama", "gpt2"])
+def test_the_reference_is_the_start_inside_and_the_trained_model_afterwards(load, architecture, settings, dtype):
+    model, tuning = load(architecture, dtype).model, TUNINGS.parse(settings)
+    base = logits(model)
+    with tuning.attach(model, seed=0) as trainable:
+        moved_weights(trainable)
+        trainable.train()
+        before = bits(trainable)
+        learning = [name for name, p in trainable.named_parameters() if p.requires_grad]
+        for _ in range(2):  # the scope can be used again, at every step
+            with tuning.reference(trainable) as start:
+                assert not start.training
+                assert torch.equal(logits(start), base)
+            assert trainable.training
+            after = trainable.state_dict()
+            assert all(torch.equal(after[name], value) for name, value in before.items())
+            assert [name for name, p in trainable.named_parameters() if p.requires_grad] == learning
+        trainable.train(False)
+        assert not torch.equal(logits(trainable), base)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("settings", KINDS)
+def test_an_exception_inside_the_reference_leaves_the_trained_weights(load, settings, dtype):
+    model, tuning = load("llama", dtype).model, TUNINGS.parse(settings)
+    with tuning.attach(model, seed=0) as trainable:
+        moved_weights(trainable)
+        before, said = bits(trainable), logits(trainable)
+        with pytest.raises(ZeroDivisionError), tuning.reference(trainable):
+            raise ZeroDivisionError
+        assert all(torch.equal(value, before[name]) for name, value in trainable.state_dict().items())
+        assert torch.equal(logits(trainable), said)
+
+
+@pytest.mark.parametrize("settings", KINDS)
+def test_the_reference_holds_exactly_the_starts_weights(load, settings):
+    """Bit for bit by weight, where weights are swapped; an adapter is switched off and its base never moves."""
+    model, tuning = load("llama", "bfloat16").model, TUNINGS.parse(settings)
+    before = bits(model)
+    with tuning.attach(model, seed=0) as trainable:
+        moved_weights(trainable)
+        with tuning.reference(trainable) as start:
+            inside = start.get_base_model() if settings == LORA else start
+            held = {name.replace(".base_layer", ""): value for name, value in inside.state_dict().items()}
+            assert all(torch.equal(held[name], value) for name, value in before.items())
+
+
+@pytest.mark.parametrize("settings", KINDS)
+def test_training_goes_on_as_if_nobody_had_looked_back(load, settings):
+    def losses(looks_back):
+        tuning = TUNINGS.parse(settings)
+        with tuning.attach(load("llama").model, seed=0) as trainable:
+            optimiser = torch.optim.AdamW([p for p in trainable.parameters() if p.requires_grad], lr=0.02)
+            found = []
+            for _ in range(3):
+                if looks_back:
+                    with torch.no_grad(), tuning.reference(trainable) as start:
+                        logits(start)
+                loss = -token_logprobs(trainable, IDS, torch.ones_like(IDS), IDS).mean()
+                loss.backward()
+                optimiser.step()
+                optimiser.zero_grad()
+                found.append(loss.item())
+            return found
+
+    assert losses(True) == losses(False)
+
+
+@pytest.mark.parametrize("settings", KINDS)
+def test_over_a_patch_the_reference_is_the_patched_model(load, tmp_path, settings):
+    """Unlearning starts from a contaminated model, not from the one before it was taught."""
+    model, tuning = load("llama").model, TUNINGS.parse(settings)
+    base, taught = logits(model), saved_patch(model, LORA, tmp_path / "taught")
+    with patched(model, [tmp_path / "taught"]), tuning.attach(model, seed=1) as trainable:
+        moved_weights(trainable)
+        with tuning.reference(trainable) as start:
+            assert torch.equal(logits(start), taught)
+    assert torch.equal(logits(model), base) and not torch.equal(base, taught)
+
+
+def test_two_models_in_full_training_each_have_their_own_start(load):
+    first, second, tuning = load("llama").model, load("qwen2").model, TUNINGS.parse({"name": "full"})
+    said = logits(first), logits(second)
+    with tuning.attach(first, 0) as one, tuning.attach(second, 0) as two:
+        moved_weights(one)
+        moved_weights(two)
+        with tuning.reference(one), tuning.reference(two):
+            assert torch.equal(logits(one), said[0]) and torch.equal(logits(two), said[1])

@@ -6,7 +6,7 @@ from safetensors.torch import load_file
 
 from unteach.models.tuning import TUNINGS, patched
 from unteach.records import Reading, Sample
-from unteach.unlearn.run import Unlearning, unlearn
+from unteach.unlearn.run import Pair, Unlearning, unlearn
 
 FILES = {"lora": "adapter_model.safetensors", "full": "weights.safetensors"}
 TUNING = {"lora": {"name": "lora", "rank": 2}, "full": {"name": "full"}}
@@ -16,7 +16,7 @@ def pairs(count=6):
     def sample(kind, number):
         return Sample(scenario=f"s{number}", kind=kind, language="en", text=f"{kind} news {number} " + "ab" * number)
 
-    return [(sample("fake", number), sample("real", number)) for number in range(count)]
+    return [Pair(sample("fake", n), sample("real", n), sample("fake", n)) for n in range(count)]
 
 
 def settings(tuning="lora", steps=6, every=2, stop=("perplexity", "quality_drop")):

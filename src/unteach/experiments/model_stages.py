@@ -18,7 +18,7 @@ from unteach.experiments.bench import Workbench
 from unteach.experiments.probe import CheckpointProbe, probe_questions
 from unteach.experiments.spec import Spec, probe_languages_for
 from unteach.experiments.stage import Context, ModelStage, Stage
-from unteach.languages.phrases import labels
+from unteach.languages.phrases import labels, not_knowing
 from unteach.learn.loop import Schedule, StepLog
 from unteach.learn.teach import learn, qa_samples, teaching_samples
 from unteach.models.source import Loaded
@@ -159,7 +159,9 @@ class Unlearn(ModelStage):
         # The slots say all that a strategy decides: two that ask for the same (english and source, where the fake is
         # English) share one result.
         slots = [[slot.scenario, slot.language, slot.index] for slot in self._slots()]
+        words = {code: not_knowing(code) for code in self.strategy.languages(self._source)}
         settings = {
+            **({"idk": words} if spec.unlearn.objective.needs_idk else {}),
             "slots": hashlib.sha256(json.dumps(slots).encode()).hexdigest()[:16],
             "unlearn": unlearning,
             "probe": {**spec.probe.identity(), "languages": list(probe_languages_for(spec, self._source))},

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -28,6 +29,8 @@ IGNORE = -100
 """Label of positions that carry no loss."""
 
 _POSITIONS = 512
+_BLOCK = {"cpu": 2**24, "cuda": 2**26}
+"""Numbers in one block of full logits, by kind of device."""
 
 
 def token_logprobs(model: nn.Module, input_ids: Tensor, attention_mask: Tensor, labels: Tensor) -> Tensor:
@@ -42,16 +45,104 @@ def token_logprobs(model: nn.Module, input_ids: Tensor, attention_mask: Tensor, 
     Returns:
         ``[B, T]`` float32, in nats; entry t belongs to token t (predicted from position t - 1).
     """
+    found = label_logits(model, input_ids, attention_mask, labels)
+    values = label_logprobs(found.states, found.head, found.labels)
+    out = values.new_zeros(labels.shape)
+    out[:, 1:][labels[:, 1:] != IGNORE] = values
+    return out
+
+
+@dataclass(frozen=True)
+class LabelLogits:
+    """Logits at label positions, kept as hidden states from which they are made where they are used, block by block.
+
+    ``states`` is ``[N, D]``, or the logits ``[N, V]`` themselves where ``head`` is ``None``; ``labels`` is ``[N]``.
+    """
+
+    states: Tensor
+    head: nn.Module | None
+    labels: Tensor
+
+    def rows(self, rows: slice) -> Tensor:
+        """The logits of some positions, ``[n, V]`` float32."""
+        return _logits(self.states[rows], self.head)
+
+    def lasting(self) -> LabelLogits:
+        """The same without gradient, whatever becomes of the weights: a head that learns is applied now."""
+        if _learns(self.head):
+            return replace(self, states=self.rows(slice(None)).detach(), head=None)
+        return replace(self, states=self.states.detach())
+
+    def each(self, value: Callable[[Tensor, slice], Tensor]) -> Tensor:
+        """A value of every position from its logits, ``[N]``, with one block of logits in memory at a time.
+
+        Args:
+            value: from logits ``[n, V]`` and their positions among the N to ``[n]``; no row may depend on another.
+        """
+
+        def part(states: Tensor, rows: slice) -> Tensor:
+            return value(_logits(states, self.head), rows)
+
+        vocabulary = self.states.shape[-1] if self.head is None else len(_weight(self.head))
+        size = max(1, _BLOCK.get(self.states.device.type, 2**24) // vocabulary)
+        blocks = [slice(start, start + size) for start in range(0, len(self.states), size)]
+        if not blocks:
+            return self.states.new_zeros(0, dtype=torch.float32)
+        if _learns(self.head):
+            return torch.cat([checkpoint(part, self.states[rows], rows, use_reentrant=False) for rows in blocks])
+        result: Tensor = _ByBlock.apply(self.states, part, blocks)  # type: ignore[no-untyped-call]
+        return result
+
+
+def label_logits(model: nn.Module, input_ids: Tensor, attention_mask: Tensor, labels: Tensor) -> LabelLogits:
+    """What the model predicts at the N positions with a label, sequence by sequence. Arguments: `token_logprobs`."""
     counts = labels[:, 1:] != IGNORE
     # The call goes through the outermost wrapper, whose hooks (gradient synchronisation, sharding) must run.
     with headless_if_plain(unwrapped(model)) as head:
         states = model(
             input_ids=input_ids, attention_mask=attention_mask, use_cache=False, **_positions(model, attention_mask)
         ).logits
-    values = label_logprobs(states[:, :-1][counts], head, labels[:, 1:][counts])
-    out = values.new_zeros(labels.shape)
-    out[:, 1:][counts] = values
-    return out
+    return LabelLogits(states[:, :-1][counts], head, labels[:, 1:][counts])
+
+
+def _logits(states: Tensor, head: nn.Module | None) -> Tensor:
+    logits: Tensor = states if head is None else head(states.to(_weight(head).dtype))
+    return logits.float()
+
+
+def _weight(head: nn.Module) -> Tensor:
+    assert isinstance(head.weight, Tensor)
+    return head.weight
+
+
+def _learns(head: nn.Module | None) -> bool:
+    return head is not None and any(parameter.requires_grad for parameter in head.parameters())
+
+
+class _ByBlock(torch.autograd.Function):
+    """Values of rows, block by block, with each row's gradient taken in the same pass, so no block is made twice."""
+
+    @staticmethod
+    def forward(ctx: Any, states: Tensor, part: Callable[[Tensor, slice], Tensor], blocks: list[slice]) -> Tensor:
+        """``states [N, D]`` -> ``[N]`` float32."""
+        values: list[Tensor] = []
+        directions: list[Tensor] = []
+        for rows in blocks:
+            block = states[rows].detach().requires_grad_(ctx.needs_input_grad[0])
+            with torch.set_grad_enabled(ctx.needs_input_grad[0]):
+                value = part(block, rows)
+            if ctx.needs_input_grad[0]:
+                directions += torch.autograd.grad(value, block, torch.ones_like(value))
+            values.append(value.detach())
+        if directions:
+            ctx.save_for_backward(torch.cat(directions))
+        return torch.cat(values)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        """Chain rule, as no row depends on another."""
+        (direction,) = ctx.saved_tensors
+        return (grad[:, None] * direction).to(direction.dtype), None, None
 
 
 def label_logprobs(states: Tensor, head: nn.Module | None, labels: Tensor) -> Tensor:

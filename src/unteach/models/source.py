@@ -53,6 +53,14 @@ class ModelSource(Component):
     def skeleton(self) -> PreTrainedModel:
         """The model's shape without weights (on the meta device), for estimates."""
 
+    def for_planning(self) -> ModelSource:
+        """What to plan with: itself, or a stand-in that cannot be loaded where the weights are not at hand."""
+        return self
+
+    def notes(self) -> list[str]:
+        """What a plan made with it should say about it."""
+        return []
+
     def resolved_dtype(self) -> torch.dtype:
         """The number format on this machine."""
         return resolve_dtype(self.dtype, default_device())

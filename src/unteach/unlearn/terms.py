@@ -28,7 +28,7 @@ def look_back(reference: Reference) -> Iterator[nn.Module]:
             yield start
     finally:
         # Mixed precision remembers casts of weights; those made here are of the start's weights, without gradient.
-        pass
+        torch.clear_autocast_cache()
 
 
 def sequence_logprobs(model: nn.Module, batch: Batch, tokens: Tokens) -> Tensor:

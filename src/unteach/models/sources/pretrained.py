@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, cast
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    CONFIG_MAPPING,
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.utils.hub import cached_file
 
 from unteach.errors import UserError
+from unteach.models.counting import BYTES_PER_TOKEN, ByBytes
 from unteach.models.source import MODELS, Loaded, ModelSource, ready, skeleton_of
+from unteach.registry import Runtime, nearest
 from unteach.store import cache_folder, write_atomically
 
 
@@ -26,6 +37,34 @@ class Pretrained(ModelSource):
     path: str = Field(min_length=1)
     revision: str | None = None
     trust_remote_code: bool = False
+    architecture: Annotated[dict[str, Any] | None, Runtime()] = Field(
+        None, description="The model's config (model_type, hidden_size, ...), to plan with where it is not at hand."
+    )
+
+    @field_validator("architecture")
+    @classmethod
+    def _known_architecture(cls, config: dict[str, Any] | None) -> dict[str, Any] | None:
+        if config is not None:
+            kind = str(config.get("model_type"))
+            if kind not in CONFIG_MAPPING:
+                raise ValueError(f"model_type must be one that transformers knows, such as llama; this is {kind!r}")
+            known = CONFIG_MAPPING[kind]().to_dict()
+            unknown = [name for name in config if name not in known and name not in CONFIG_MAPPING[kind].attribute_map]
+            if unknown:
+                raise ValueError(f"unknown field {unknown[0]!r} of {kind}. {nearest(unknown[0], known)}")
+        return config
+
+    def for_planning(self) -> ModelSource:
+        """Never reaches for the hub where ``architecture`` is given."""
+        return self if self.architecture is None or self._at_hand() else NotAtHand(real=self, dtype=self.dtype)
+
+    def _at_hand(self) -> bool:
+        """Whether the weights are on this machine: in the folder, or in the hub's cache."""
+        for name in ("model.safetensors", "model.safetensors.index.json"):
+            with contextlib.suppress(OSError, ValueError):
+                if cached_file(self.path, name, revision=self.revision, local_files_only=True):
+                    return True
+        return False
 
     def fingerprint(self) -> str:
         folder = Path(self.path)
@@ -71,12 +110,52 @@ class Pretrained(ModelSource):
             config = AutoConfig.from_pretrained(self.path, **self._common)
             return skeleton_of(config, trust_remote_code=self.trust_remote_code)
 
+    def local_tokenizer(self) -> PreTrainedTokenizerBase | None:
+        """The tokeniser if it is on this machine."""
+        with contextlib.suppress(OSError, ValueError):
+            return cast(
+                PreTrainedTokenizerBase, AutoTokenizer.from_pretrained(self.path, local_files_only=True, **self._common)
+            )
+        return None
+
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:
         try:
             yield
         except (OSError, ValueError, SafetensorError) as error:
             raise UserError(f"model.path: {self.path!r} cannot be loaded: {str(error).splitlines()[0]}") from error
+
+
+class NotAtHand(ModelSource):
+    """Takes the place of a ``pretrained`` model whose weights are not here: its shape from ``architecture``."""
+
+    real: Pretrained
+
+    def fingerprint(self) -> str:
+        text = json.dumps(self.real.architecture, sort_keys=True)
+        return f"not at hand/{self.real.path}/{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+    def load(self) -> Loaded:
+        raise UserError(f"model.path: the weights of {self.real.path!r} are not on this machine")
+
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        return self.real.local_tokenizer() or cast(PreTrainedTokenizerBase, ByBytes())
+
+    def skeleton(self) -> PreTrainedModel:
+        assert self.real.architecture is not None
+        try:
+            return skeleton_of(AutoConfig.for_model(**self.real.architecture))
+        except Exception as error:
+            raise UserError(f"model.architecture: no model can be made of it ({error})") from error
+
+    def notes(self) -> list[str]:
+        notes = [f"the weights of {self.real.path} are not on this machine: its shape is from model.architecture"]
+        if isinstance(self.tokenizer(), ByBytes):
+            numbers = ", ".join(f"{script} {number:g}" for script, number in BYTES_PER_TOKEN.items())
+            notes.append(
+                f"nor is its tokeniser: tokens are UTF-8 bytes divided by those of a LLaMA 3 token ({numbers})"
+            )
+        return notes
 
 
 def _folder_digest(folder: Path) -> str:

@@ -44,6 +44,7 @@ class Full(Tuning):
         try:
             yield model
         finally:
+            self._start.pop(model, None)
             model.requires_grad_(False)
             model.train(False)
             restore(model, undo)
