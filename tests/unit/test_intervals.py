@@ -6,8 +6,19 @@ import random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import t as student
 
-from unteach.metrics.intervals import mean_interval, paired_mean_difference, paired_rate_difference, wilson
+from unteach.metrics.intervals import (
+    clustered_mean,
+    clustered_rate,
+    clustered_ratio,
+    difference_of_estimates,
+    mean_interval,
+    paired_mean_difference,
+    paired_rate_difference,
+    simultaneous,
+    wilson,
+)
 
 
 def pairs(both, only_before, only_after, neither):
@@ -174,3 +185,140 @@ def test_mean_interval_covers_95_percent_of_normal_samples():
     limits = [mean_interval([rng.gauss(5, 2) for _ in range(8)]) for _ in range(2000)]
     covered = sum(low <= 5 <= high for low, high in limits) / 2000
     assert 0.935 < covered < 0.965
+
+
+def test_clustered_rates_by_hand():
+    # hits 2, 0, 1 of 2 each: p = .5, residuals 1, -1, 0; deff = (3/2 * 2 / 36) / (.25 / 6) = 2, the cluster size, so
+    # n / deff = 3 whatever the shrinking
+    assert clustered_rate([[1, 1], [0, 0], [1, 0]]) == pytest.approx(wilson(1.5, 3), abs=1e-12)
+    # hits 1, 1, 0, 2 of 2: residuals 0, 0, -1, 1; deff = (4/3 * 2 / 64) / (.25 / 8) = 4/3; 3 clusters hold a hit and
+    # 3 a miss, so (3 * 4/3 + 2 * 2) / 5 = 1.6 and n = 5: z^2/n = .7682918, scale 1.7682918,
+    # half = 1.9599640 / 1.7682918 * sqrt(.05 + .0384146) = 1.1083940 * .2973459 = .3295764
+    assert clustered_rate([[1, 0], [1, 0], [0, 0], [1, 1]]) == pytest.approx((0.1704236, 0.8295764), abs=1e-6)
+    # sizes 1 and 3, hits 1 and 1: residuals .5 and -.5; deff = (2 * .5 / 16) / (.25 / 4) = 1; hits in 2, misses in 1
+    # clusters: (1 * 1 + 2 * 2) / 3 = 5/3 and n = 2.4
+    assert clustered_rate([[1], [1, 0, 0], []]) == pytest.approx(wilson(1.2, 2.4), abs=1e-12)
+
+
+def test_clusters_that_never_vary_count_as_one_answer_each():
+    assert clustered_rate([[0] * 5] * 4) == wilson(0, 4)
+    assert clustered_rate([[1] * 5] * 4) == wilson(4, 4)
+    assert clustered_rate([[1, 0]]) == wilson(0.5, 1)
+    assert clustered_rate([]) is None and clustered_rate([[], []]) is None
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.lists(st.booleans(), min_size=1, max_size=6), min_size=1, max_size=20))
+def test_clustered_rates_lie_between_all_answers_and_all_clusters_counting(groups):
+    hits, n, k = sum(map(sum, groups)), sum(map(len, groups)), len(groups)
+    low, high = clustered_rate(groups)
+    narrow, wide = wilson(hits, n), wilson(hits * k / n, k)
+    assert wide[0] - 1e-9 <= low <= narrow[0] + 1e-9 and narrow[1] - 1e-9 <= high <= wide[1] + 1e-9
+    assert clustered_rate([[hit] for group in groups for hit in group]) == pytest.approx(narrow, abs=1e-12)
+
+
+def test_clustered_means_by_hand():
+    # 1, 2 and 3: mean 2, residuals 3 - 4 = -1 and 3 - 2 = 1; se = sqrt(2 * 2 / 9) = 2/3; t(.975, 1) = 12.7062047
+    assert clustered_mean([[1, 2], [3], []]) == pytest.approx((2 - 8.4708031, 2 + 8.4708031), abs=1e-6)
+    assert clustered_mean([[1, 2, 3]]) is None and clustered_mean([]) is None
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(st.floats(-9, 9), st.floats(-9, 9)), min_size=2, max_size=12))
+def test_clusters_of_one_size_have_the_interval_of_their_means(groups):
+    means = [(a + b) / 2 for a, b in groups]
+    assert clustered_mean(groups) == pytest.approx(mean_interval(means), abs=1e-8)
+    assert clustered_mean([[mean] for mean in means]) == pytest.approx(mean_interval(means), abs=1e-8)
+
+
+def test_clustered_ratios_by_hand():
+    # 3/4 before, 0/4 after, clusters of one. Wilson 0/4 = (0, .4898908); 3/4: z^2/n = .9603647, scale 1.9603647,
+    # centre (.75 + .4801824) / scale = .6275274, half = .9997956 * sqrt(.046875 + .0600228) = .3268854, low .3006420
+    # nothing after, so r = 0: high = .4898908 / sqrt(.75^2 - (.75 - .3006420)^2) = .4898908 / .6004806 = .8158312
+    assert clustered_ratio([[1], [1], [1], [0]], [[0]] * 4) == pytest.approx((0.0, 0.8158312), abs=1e-6)
+    assert clustered_ratio([[0], [0]], [[1], [0]]) is None
+    assert clustered_ratio([], []) is None
+    # a cluster without answers on one side counts on neither
+    assert clustered_ratio([[1], [0], [1]], [[1], [1], []]) == clustered_ratio([[1], [0]], [[1], [1]])
+
+
+def test_a_ratio_is_known_better_where_answers_stay_the_same():
+    before = [[1, 1], [0, 0], [1, 0], [1, 1], [0, 0], [0, 1]] * 4
+    same, other = clustered_ratio(before, before), clustered_ratio(before, before[1:] + before[:1])
+    assert same[0] < 1 < same[1] and same[1] - same[0] < 0.7 * (other[1] - other[0])
+
+
+def clustered_outcomes(rng, clusters, size, chance, shared):
+    """Answers that agree within a cluster: with chance ``shared`` all are drawn as one."""
+    made = []
+    for _ in range(clusters):
+        one = rng.random() < chance
+        made.append([one if rng.random() < shared else rng.random() < chance for _ in range(size)])
+    return made
+
+
+@pytest.mark.parametrize(("clusters", "size", "chance"), [(16, 9, 0.05), (16, 9, 0.3), (60, 4, 0.2)])
+def test_clustered_rates_miss_the_truth_seldom(clusters, size, chance):
+    """1200 samples: .025 has a standard error of .0045. Wilson over all answers misses in more than 10 % a side."""
+    rng = random.Random(3)
+    above = below = plain = 0
+    for _ in range(1200):
+        groups = clustered_outcomes(rng, clusters, size, chance, 0.7)
+        low, high = clustered_rate(groups)
+        above, below = above + (low > chance), below + (high < chance)
+        limits = wilson(sum(map(sum, groups)), clusters * size)
+        plain += not limits[0] <= chance <= limits[1]
+    assert above / 1200 < 0.045 and below / 1200 < 0.045
+    assert plain > 3 * (above + below)
+
+
+@pytest.mark.parametrize(("before", "after"), [(0.4, 0.05), (0.25, 0.5), (0.5, 0.5)])
+def test_clustered_ratios_miss_the_truth_seldom(before, after):
+    rng = random.Random(4)
+    above = below = 0
+    for _ in range(1000):
+        old = clustered_outcomes(rng, 30, 4, before, 0.6)
+        keep = after / before if after <= before else 1.0
+        gain = (after - before) / (1 - before) if after > before else 0.0
+        new = [[(hit and rng.random() < keep) or (not hit and rng.random() < gain) for hit in group] for group in old]
+        low, high = clustered_ratio(old, new)
+        above, below = above + (low > after / before), below + (high < after / before)
+    assert above / 1000 < 0.045 and below / 1000 < 0.045
+
+
+def test_differences_of_estimates_by_hand():
+    # .6 (.4 to .75) less .3 (.2 to .5): .3 - sqrt(.2^2 + .2^2) = .0171573; .3 + sqrt(.15^2 + .1^2) = .4802776
+    assert difference_of_estimates(0.6, (0.4, 0.75), 0.3, (0.2, 0.5)) == pytest.approx((0.0171573, 0.4802776), abs=1e-6)
+    # Newcombe 1998, Statistics in Medicine 17:873-890, table II, method 10: 56/70 - 48/80
+    limits = difference_of_estimates(0.8, wilson(56, 70), 0.6, wilson(48, 80))
+    assert limits == pytest.approx((0.0524, 0.3339), abs=6e-5)
+
+
+def test_wilson_limits_tell_those_of_any_other_level():
+    # 3/20 at 1 - .025 / 5, z = 2.5758293: z^2/n = .3317448, scale 1.3317448,
+    # centre (.15 + .1658724) / scale = .2371869, half = 2.5758293 / 1.3317448 * sqrt(.006375 + .0041468) = .1983982
+    found = simultaneous(0.15, wilson(3, 20), 20, 5, rate=True)
+    assert found == pytest.approx((0.0387887, 0.4355851), abs=1e-5)
+    # 0/10: high = z^2/n / (1 + z^2/n) = .6634897 / 1.6634897
+    assert simultaneous(0.0, wilson(0, 10), 10, 5, rate=True) == pytest.approx((0.0, 0.3988541), abs=1e-6)
+    # at an effective n of 7.5 it is that n which counts
+    assert simultaneous(0.4, wilson(3, 7.5), 30, 1, rate=True) == wilson(3, 7.5)
+    assert simultaneous(0.4, wilson(3, 7.5), 30, 4, rate=True) == simultaneous(0.4, wilson(3, 7.5), 8, 4, rate=True)
+
+
+def test_other_limits_are_stretched_enough():
+    # 2 statements: normal quantiles 2.2414027 / 1.9599640 = 1.1435938, squared 1.3078068
+    assert simultaneous(1.0, (0.0, 3.0), 50, 2) == pytest.approx((1 - 1.3078068, 1 + 2 * 1.3078068), abs=1e-6)
+    # n = 3: Student's t(.9875, 2) / t(.975, 2) = 6.2053468 / 4.3026527 = 1.4422142
+    assert simultaneous(0.0, (-1.0, 1.0), 3, 2) == pytest.approx((-1.4422142, 1.4422142), abs=1e-6)
+    # limits that no Wilson interval has are stretched, even for a rate
+    assert simultaneous(0.3, (0.2, 0.4), 50, 2, rate=True) == simultaneous(0.3, (0.2, 0.4), 50, 2)
+    assert simultaneous(0.0, (-0.2, 0.2), 50, 2, rate=True) == simultaneous(0.0, (-0.2, 0.2), 50, 2)
+    for statements in (2, 9, 80):
+        stricter = 1 - 0.025 / statements
+        for freedom in (5, 15, 99):
+            exact = student.ppf(stricter, freedom)
+            low, high = simultaneous(
+                0.0, (-student.ppf(0.975, freedom), student.ppf(0.975, freedom)), 10**6, statements
+            )
+            assert high >= exact and low <= -exact

@@ -1,0 +1,168 @@
+"""What a run says about a paper's claims: a table for the terminal, one in Markdown, and plain data for the page."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from unteach.metrics.claims import Cell, Claim, read_claims
+from unteach.metrics.decide import Answer, Part, Verdict, check
+from unteach.metrics.intervals import LEVEL
+from unteach.reports import tables
+from unteach.reports.tables import language_name
+
+PAPER_A = Path("experiments/claims/paper-a.yaml")
+
+VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
+_COLOURS = {"supported": "green", "contradicted": "red", "underpowered": "yellow", "not tested": "dim"}
+_ONE_SIDED = (1 - LEVEL) / 2
+
+
+def check_claims(run: Path, file: Path = PAPER_A) -> tuple[list[Answer], str]:
+    """The answers of a run's table to a file of claims, and the same as Markdown.
+
+    Raises:
+        UserError: the run has no table, or the claims file has problems.
+    """
+    claims = read_claims(file)
+    answers = check(tables.load_rows(run), claims)
+    return answers, answers_markdown(answers)
+
+
+def answers_table(answers: Sequence[Answer]) -> Table:
+    """One line a claim for the terminal: what is claimed, the answer, and the number it hangs on."""
+    table = Table(title=summary(answers), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("claim", "answer", "what the run shows"):
+        table.add_column(name)
+    for section in sections(answers):
+        claimed = Text(f"{section['says']} ", end="").append(f"({section['section']}; {section['id']})", style="dim")
+        verdict = Text(section["verdict"], style=_COLOURS[section["verdict"]])
+        table.add_row(claimed, verdict, Text(section["sentence"]))
+    return table
+
+
+def answers_markdown(answers: Sequence[Answer]) -> str:
+    """The answers as a Markdown table under their summary."""
+    lines = [summary(answers), "", caution(answers), "", "| claim | section | claimed | answer | what the run shows |"]
+    lines.append("|---|---|---|---|---|")
+    for section in sections(answers):
+        cells = (section[name] for name in ("id", "section", "says", "verdict", "sentence"))
+        lines.append("| " + " | ".join(" ".join(cell.replace("|", "\\|").split()) for cell in cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def summary(answers: Sequence[Answer]) -> str:
+    """How many claims got which answer."""
+    counts = Counter(answer.verdict for answer in answers)
+    return f"{len(answers)} claims: " + ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS)
+
+
+def caution(answers: Sequence[Answer]) -> str:
+    """How often such answers are wrong."""
+    tested = sum(answer.verdict != "not tested" for answer in answers)
+    return (
+        f"Each answer is wrong in at most about {100 * _ONE_SIDED:.1f} % of repeated runs. Nothing corrects for asking "
+        f"{tested} of them: up to {tested * _ONE_SIDED:.1f} wrong ones are to be expected if all claims are borderline."
+    )
+
+
+def sections(answers: Sequence[Answer]) -> list[dict[str, Any]]:
+    """The answers as plain data for a page: numbers as they are in the table, and in words."""
+    verdicts = {answer.claim.id: answer.verdict for answer in answers}
+    return [_section(answer, verdicts) for answer in answers]
+
+
+def _section(answer: Answer, verdicts: Mapping[str, Verdict]) -> dict[str, Any]:
+    claim, deciding = answer.claim, answer.deciding
+    opposed = claim.opposes
+    return {
+        **{name: getattr(claim, name) for name in ("id", "paper", "section", "says", "why", "opposes")},
+        "opposite_verdict": verdicts.get(opposed) if opposed else None,
+        "verdict": answer.verdict,
+        "threshold": threshold(claim),
+        "value": deciding.value if deciding else None,
+        "low": deciding.low if deciding else None,
+        "high": deciding.high if deciding else None,
+        "n": deciding.n if deciding else 0,
+        "reason": answer.reason,
+        "sources": list(answer.sources),
+        "sentence": sentence(answer) + (f" The paper also claims the opposite: {opposed}." if opposed else ""),
+        "parts": [_part(claim, part) for part in answer.parts],
+    }
+
+
+def _part(claim: Claim, part: Part) -> dict[str, Any]:
+    numbers = {name: getattr(part, name) for name in ("verdict", "value", "low", "high", "n", "reason")}
+    return {"where": where(part.where), **numbers, "shown": shown(claim, part)}
+
+
+def sentence(answer: Answer) -> str:
+    """The answer in words, with every number that it hangs on."""
+    claim, deciding = answer.claim, answer.deciding
+    if deciding is None:
+        return f"{answer.reason[:1].upper()}{answer.reason[1:]}."
+    pooled = f" Pooled over sources {', '.join(answer.sources)}." if answer.sources else ""
+    if not claim.test.each:
+        return f"{shown(claim, deciding)}; claimed: {threshold(claim)}.{pooled}"
+    counts = Counter(part.verdict for part in answer.parts)
+    words = ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict])
+    wanted = "all" if claim.test.holds == "all" else "at least one"
+    nearest = "the farthest from it" if claim.test.holds == "all" else "the nearest to it"
+    text = f"Claimed: {threshold(claim)}, for {wanted} of {len(answer.parts)}. Of these {words}; {nearest}"
+    text += f" ({where(deciding.where)}): {shown(claim, deciding)}.{pooled}"
+    return text + (f" {answer.reason[:1].upper()}{answer.reason[1:]}." if answer.reason else "")
+
+
+def threshold(claim: Claim) -> str:
+    """The bounds in words: ``at least 20 %``."""
+    low, high = claim.test.bounds
+    if claim.test.between is not None:
+        return f"between {_say(claim, low, unit=False)} and {_say(claim, high)}"
+    return f"at least {_say(claim, low)}" if claim.test.at_least is not None else f"at most {_say(claim, high)}"
+
+
+def shown(claim: Claim, part: Part) -> str:
+    """A part's number with interval and n: ``O_F 68.8 % (95 % interval 44.4 to 85.8 %, n = 16)``."""
+    if part.value is None or part.low is None or part.high is None:
+        return part.reason
+    things = " seeds" if part.rows and all(map(tables.over_seeds, part.rows)) else ""
+    what = f"difference of {_metric(claim)}" if claim.test.difference else _metric(claim)
+    limits = f"{100 * LEVEL:.0f} % interval {_say(claim, part.low, unit=False)} to {_say(claim, part.high)}"
+    return f"{what} {_say(claim, part.value)} ({limits}, n = {part.n}{things})".replace(" %", "\u00a0%")
+
+
+def where(place: Mapping[str, Cell]) -> str:
+    """Which part of a claim: ``taught in German (de), asked in English (en)``."""
+    before = {
+        "source_language": "taught in ",
+        "question_language": "asked in ",
+        "strategy": "after ",
+        "group": "asked: ",
+    }
+    languages = ("source_language", "question_language")
+    return ", ".join(
+        before.get(column, "") + (language_name(str(value)) if column in languages else str(value))
+        for column, value in place.items()
+    )
+
+
+def _metric(claim: Claim) -> str:
+    return str(claim.test.sides[0]["metric"])
+
+
+def _say(claim: Claim, number: float, unit: bool = True) -> str:
+    """Shares as per cent, differences with their sign and in points."""
+    metric = _metric(claim)
+    compared = tables.is_difference(metric) or claim.test.difference is not None
+    rate = tables.is_rate(metric)
+    digits = f"{abs(100 * number):.1f}".removesuffix(".0") if rate else f"{abs(number):.2f}".removesuffix(".00")
+    sign = "" if float(digits) == 0 else "−" if number < 0 else "+" if compared else ""
+    relative = metric.endswith("_relative_change") and claim.test.difference is None
+    words = "" if not rate or not unit else " %" if relative or not compared else " points"
+    return f"{sign}{digits}{words}"
