@@ -103,31 +103,25 @@ def plan(
     spec: SpecPath,
     overrides: Overrides = [],  # noqa: B006
     store: StorePath = DEFAULT_STORE,
+    stages: Annotated[
+        bool | None, typer.Option(help="Every stage, or one line a kind; every one up to 150 if left out.")
+    ] = None,
 ) -> None:
-    """Show every stage, what is already done, and what the rest will cost on this machine. Starts nothing."""
-    from unteach.experiments.estimate import estimate
-    from unteach.experiments.run import free_bytes, prepare
-    from unteach.experiments.spec import read_spec
+    """Show every stage, what is already done, and what the rest will cost: here, or on the spec's accelerator.
+
+    Starts nothing. With `model.architecture` and `corpus.planned` it needs neither weights nor corpus.
+    """
+    from unteach.experiments.estimate import estimate, prepare_to_plan
+    from unteach.experiments.run import free_bytes
+    from unteach.experiments.show_plan import plan_lines, plan_table
+    from unteach.experiments.sweep import read_points
 
     with _quiet_libraries():
-        result = estimate(prepare(read_spec(spec, overrides), store))
-    table = Table("stage", "", "work", "time", title=f"plan of {spec}")
-    for line in result.lines:
-        state = "done" if line.done else "to do"
-        time = "" if line.done else f"{duration(line.seconds)}{'' if line.measured else ' *'}"
-        table.add_row(line.stage.name, state, f"{line.amount:,} {line.stage.unit}", time)
-    console.print(table)
-    to_do = [f"{result.amount(unit):,} {unit}" for unit in ("training tokens", "prompts", "verdicts", "choices")]
-    console.print(f"to do: {', '.join(to_do)}", highlight=False)
-    console.print(
-        f"estimate for this machine: {duration(result.seconds)}, {result.peak_bytes / 2**30:.1f} GiB of memory; "
-        f"{free_bytes(store) / 2**30:.0f} GiB of disk are free",
-        highlight=False,
-    )
-    if any(not line.measured and not line.done for line in result.lines):
-        console.print(
-            "* from arithmetic and this machine's speed, roughly; measured rates replace it after a first run"
-        )
+        result = estimate(prepare_to_plan(read_points(spec, overrides), store))
+    every = stages if stages is not None else len(result.lines) <= 150
+    console.print(plan_table(result, f"plan of {spec}", every))
+    for line in plan_lines(result, free_bytes(store)):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 @app.command()
@@ -138,6 +132,23 @@ def report(run: Annotated[Path, typer.Argument(help="A run's folder, for example
     if not (run / "run.json").is_file():
         raise UserError(f"{run} is not the folder of a finished run: it has no run.json. Finish it with `unteach run`.")
     console.print(f"report  {write_report(run)}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def claims(
+    run: Annotated[Path, typer.Argument(help="A run's folder, for example runs/every-language-counts-mini.")],
+    file: Annotated[Path, typer.Argument(help="The claims, as YAML.")] = Path("experiments/claims/paper-a.yaml"),
+) -> None:
+    """Test a paper's claims on a run's table: supported, contradicted, underpowered or not tested, with the numbers.
+
+    The answers are also written to `claims.md` in the run's folder.
+    """
+    from unteach.reports.claims import answers_table, check_claims
+
+    answers, text = check_claims(run, file)
+    console.print(answers_table(answers))
+    (run / "claims.md").write_text(text, encoding="utf-8")
+    console.print(f"claims  {run / 'claims.md'}", highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -231,13 +242,6 @@ def export(
     with _quiet_libraries():
         export_model(run, model, to, store)
     console.print(f"model   {to}", highlight=False, soft_wrap=True)
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people say them."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 @contextlib.contextmanager

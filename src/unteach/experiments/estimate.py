@@ -1,72 +1,180 @@
-"""What a plan will cost on this machine: work by kind, time and memory. Starts nothing."""
+"""What a plan will cost: work by kind, time, memory and money, on this machine or on an accelerator. Starts nothing."""
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass
-from statistics import fmean, median
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
 
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from unteach.ask.forced_choice import candidates
-from unteach.experiments.answer_stages import Choose
+from unteach.corpora.load import Corpus
+from unteach.corpora.planned import planned_corpus
+from unteach.experiments.memory import ACCELERATOR, PROCESSOR, Longest, Phase, phases
+from unteach.experiments.model_stages import Learn, Unlearn
 from unteach.experiments.plan import all_stages
-from unteach.experiments.run import Prepared
+from unteach.experiments.planning import Accelerator, Services
+from unteach.experiments.run import Prepared, prepare, read_corpus
+from unteach.experiments.services import Cost, costs
+from unteach.experiments.spec import Spec, probe_languages, resolve_languages
+from unteach.experiments.speed import Checkpoints, Machine, Reckoner
 from unteach.experiments.stage import Stage
+from unteach.experiments.sweep import Point
 from unteach.models.hardware import default_device
-from unteach.models.structure import decoder_layers, output_head
 
 
 @dataclass(frozen=True)
 class Line:
-    """One stage of a plan. ``seconds`` is 0 if it is done; ``measured`` says whether the rate was measured here."""
+    """One stage of a plan. ``seconds`` is 0 if it is done; ``measured`` says whether the rate was measured here.
+
+    ``read`` is what an unlearning asks at its checkpoints, beside its own work.
+    """
 
     stage: Stage
     done: bool
     amount: int
     seconds: float
     measured: bool
+    read: Checkpoints | None = None
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A whole plan's lines and its peak memory in bytes."""
+    """A whole plan: its lines, the phases with what they hold in memory, money, and what it stands on.
+
+    Seconds are those of one device; ``accelerator`` is ``None`` for this machine.
+    """
 
     lines: tuple[Line, ...]
-    peak_bytes: int
+    phases: tuple[Phase, ...]
+    accelerator: Accelerator | None
+    services: Services | None
+    costs: tuple[Cost, ...]
+    notes: tuple[str, ...]
 
     @property
     def seconds(self) -> float:
-        """Time for what is not done yet."""
+        """Time for what is not done yet, on one device."""
         return sum(line.seconds for line in self.lines)
 
+    @property
+    def fullest(self) -> Phase:
+        """The phase that needs most memory."""
+        return max(self.phases, key=lambda phase: phase.total)
+
+    @property
+    def peak_bytes(self) -> int:
+        """Memory of that phase."""
+        return self.fullest.total
+
+    @property
+    def money(self) -> float:
+        """All costs together."""
+        return sum(cost.money for cost in self.costs)
+
+    @property
+    def prompts_at_checkpoints(self) -> int:
+        """Answers that unlearning not yet done generates at its checkpoints."""
+        return sum(line.read.prompts for line in self.lines if line.read and not line.done)
+
     def amount(self, unit: str) -> int:
-        """Work that is not done yet, in a unit."""
+        """Work that is not done yet, in a unit; readings at checkpoints are apart."""
         return sum(line.amount for line in self.lines if line.stage.unit == unit and not line.done)
 
 
-def estimate(prepared: Prepared) -> Estimate:
-    """Count the work of every stage and turn it into time.
+def prepare_to_plan(spec: Spec | Sequence[Point], store: Path) -> Prepared:
+    """``prepare`` for a plan alone: without the model's weights or the corpus, if the spec says what they will be.
 
-    The rate of a kind of stage is the median over finished stages of the same model in the store, where there are
-    some; otherwise it follows from the arithmetic per unit and a short measurement of this machine's speed.
+    Raises:
+        UserError: something is missing that the spec gives no stand-in for.
+    """
+    points = (Point(spec),) if isinstance(spec, Spec) else tuple(spec)
+    languages = dict.fromkeys(code for point in points for code in needed_languages(point.spec))
+    asked = {code for point in points for code in (*point.spec.question_languages, *probe_languages(point.spec))}
+
+    def corpus_of(wanted: Spec) -> Corpus:
+        planned = wanted.corpus.planned
+        if planned is None or not corpus_is_planned(wanted):
+            return read_corpus(wanted)
+        if wanted.corpus.limit:
+            planned = planned.model_copy(update={"scenarios": min(planned.scenarios, wanted.corpus.limit)})
+        return planned_corpus(planned, languages, asked, str(wanted.corpus.path))
+
+    ready = [
+        replace(point, spec=point.spec.model_copy(update={"model": point.spec.model.for_planning()}))
+        for point in points
+    ]
+    return prepare(ready, store, corpus_of)
+
+
+def corpus_is_planned(spec: Spec) -> bool:
+    """Whether there is nothing at the corpus's path yet but its size is given."""
+    corpus = spec.corpus
+    return corpus.planned is not None and corpus.path is not None and not corpus.path.exists()
+
+
+def needed_languages(spec: Spec) -> tuple[str, ...]:
+    """Every language in which a spec reads texts of its corpus."""
+    found = [spec.real_language, *spec.sources, *spec.question_languages, *spec.fake_question_languages]
+    found += probe_languages(spec)
+    for source in spec.sources:
+        if spec.unlearn is not None:
+            found += [code for strategy in spec.unlearn.strategies for code in strategy.languages(source)]
+        if spec.forced_choice is not None:
+            both = (spec.forced_choice.question_languages or (), spec.forced_choice.passage_languages or ())
+            found += [code for codes in both for code in resolve_languages(codes, source)]
+    return tuple(dict.fromkeys(found))
+
+
+def estimate(prepared: Prepared) -> Estimate:
+    """Count the work of every stage and turn it into time, memory and money.
+
+    On this machine the rate of a kind of stage is the median over finished stages of the same model in the store, where
+    there are some; otherwise, and always for an accelerator, it follows from arithmetic (``speed.Reckoner``).
     """
     spec = prepared.context.spec
-    tokenizer, skeleton = spec.model.tokenizer(), spec.model.skeleton()
-    stages = all_stages(prepared.models)
-    speed = _flops_per_second(spec.model.resolved_dtype())
-    history: dict[str, float | None] = {}
+    accelerator, services = spec.planning.accelerator, spec.planning.services
+    reckoners: dict[str, Reckoner] = {}
+    history: dict[tuple[str, str], float | None] = {}
+    longest: dict[tuple[str, str], int] = defaultdict(int)
     lines = []
-    for stage in stages:
-        amount = stage.amount(tokenizer)
-        if stage.kind not in history:
-            history[stage.kind] = measured_rate(stage)
-        measured = history[stage.kind]
-        rate = measured if measured is not None else _flops_per_unit(stage, skeleton, tokenizer) / speed
-        done = stage.context.store.is_done(stage.key)
-        lines.append(Line(stage, done, amount, 0.0 if done else rate * amount, measured is not None))
-    return Estimate(tuple(lines), _peak_bytes(prepared, skeleton))
+    for stage in all_stages(prepared.models):
+        model = repr(stage.spec.model)
+        if model not in reckoners:
+            reckoners[model] = _reckoner(stage.spec, accelerator)
+        reckoner = reckoners[model]
+        reckoner.tokenizer.longest = 0
+        amount, done = stage.amount(reckoner.counter), stage.done
+        if isinstance(stage, Learn | Unlearn):
+            longest[model, stage.kind] = max(longest[model, stage.kind], reckoner.tokenizer.longest)
+        if (model, stage.kind) not in history:
+            history[model, stage.kind] = None if accelerator else measured_rate(stage)
+        rate = history[model, stage.kind]
+        seconds = reckoner.seconds(stage, amount) if rate is None else rate * amount
+        read = reckoner.checkpoints(stage) if isinstance(stage, Unlearn) else None
+        lines.append(Line(stage, done, amount, 0.0 if done else seconds, rate is not None, read))
+    found: list[Phase] = []
+    for context in prepared.contexts:
+        model = repr(context.spec.model)
+        reckoner = reckoners[model]
+        room = int(getattr(reckoner.skeleton.config.get_text_config(), "max_position_embeddings", 0) or 2048)
+        sizes = Longest(
+            min(room, longest[model, "learn"]), min(room, longest[model, "unlearn"]), reckoner.longest_prompt
+        )
+        on_device = accelerator is not None or default_device().type != "cpu"
+        device = ACCELERATOR if on_device else PROCESSOR
+        found += phases(context.spec, reckoner.skeleton, sizes, reckoner.width, device)
+    verdicts = sum(line.amount for line in lines if line.stage.unit == "verdicts" and not line.done)
+    at_checkpoints = sum(line.read.verdicts for line in lines if line.read and not line.done)
+    planned = corpus_is_planned(spec)
+    money = (
+        costs(services, spec, len(prepared.context.corpus), verdicts, at_checkpoints, made=not planned)
+        if services
+        else []
+    )
+    return Estimate(tuple(lines), tuple(found), accelerator, services, tuple(money), tuple(_notes(spec, planned)))
 
 
 def measured_rate(stage: Stage) -> float | None:
@@ -80,48 +188,15 @@ def measured_rate(stage: Stage) -> float | None:
     return median(rates) if rates else None
 
 
-def _flops_per_unit(stage: Stage, skeleton: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> float:
-    """Arithmetic of one unit: 2 operations a weight and token forward, 6 for training (4 for frozen weights)."""
-    body = sum(p.numel() for p in decoder_layers(skeleton).parameters())
-    head = sum(p.numel() for p in output_head(skeleton).parameters())
-    if stage.unit == "training tokens":
-        return 6.0 * body + 4.0 * head
-    if stage.unit == "prompts":
-        prompt_tokens = 40  # a question with its labels; only the last position needs the head
-        return 2.0 * body * (prompt_tokens + stage.spec.ask.max_new_tokens) + 2.0 * head * stage.spec.ask.max_new_tokens
-    if isinstance(stage, Choose) and stage.spec.forced_choice is not None:
-        texts = [
-            text
-            for code in stage.passage_languages
-            for text in candidates(stage.context.corpus, code, stage.spec.forced_choice).values()
-        ]
-        return 2.0 * (body + head) * fmean(map(len, tokenizer(texts)["input_ids"]))
-    return 1e5  # a verdict is text work
+def _reckoner(spec: Spec, accelerator: Accelerator | None) -> Reckoner:
+    # an accelerator computes in bfloat16 unless the spec says otherwise
+    dtype = torch.bfloat16 if accelerator and spec.model.dtype == "auto" else spec.model.resolved_dtype()
+    machine = Machine.of(accelerator) if accelerator else Machine.this(dtype)
+    return Reckoner(spec.model, machine, torch.finfo(dtype).bits // 8)
 
 
-def _flops_per_second(dtype: torch.dtype) -> float:
-    """Sustained speed, from matrix products of a small model's shape. A third of it reaches the model's work."""
-    device = default_device()
-    left = torch.randn(512, 1024, device=device).to(dtype)
-    right = torch.randn(1024, 4096, device=device).to(dtype)
-    best = float("inf")
-    for _ in range(5):
-        started = time.perf_counter()
-        float((left @ right).sum())
-        best = min(best, time.perf_counter() - started)
-    return 2.0 * 512 * 1024 * 4096 / best / 3
-
-
-def _peak_bytes(prepared: Prepared, skeleton: PreTrainedModel) -> int:
-    """Weights, what learns with its gradient and optimiser state, a copy to restore from, and the running program."""
-    spec = prepared.context.spec
-    width = torch.finfo(spec.model.resolved_dtype()).bits // 8
-    weights = sum(p.numel() for p in skeleton.parameters()) * width
-    tunings = [spec.teach.tuning, *([spec.unlearn.tuning] if spec.unlearn else [])]
-    learning = max(tuning.trainable_parameters(skeleton) for tuning in tunings)
-    body = sum(p.numel() for p in decoder_layers(skeleton).parameters()) * width
-    batch = max(spec.teach.schedule.batch_size, 2 * (spec.unlearn.schedule.batch_size if spec.unlearn else 0))
-    config = skeleton.config.get_text_config()
-    activations = batch * 256 * config.hidden_size * config.num_hidden_layers * 40 * width
-    program = 900_000_000
-    return int(weights + 20 * learning + body + activations + program)
+def _notes(spec: Spec, planned: bool) -> list[str]:
+    notes = spec.model.notes()
+    if planned:
+        notes.append(f"there is no corpus at {spec.corpus.path} yet: its size is from corpus.planned")
+    return notes

@@ -86,4 +86,8 @@ def _choice_pairs(spec: Spec, tag: ModelTag) -> Iterable[tuple[str, str]]:
 
 def all_stages(models: list[PlannedModel]) -> list[Stage]:
     """Every stage once, in order."""
-    return list({stage.key.digest: stage for model in models for stage in model.stages}.values())
+    stages: dict[str, Stage] = {}
+    for model in models:
+        for stage in model.stages:
+            stages.setdefault(stage.key.digest, stage)
+    return list(stages.values())

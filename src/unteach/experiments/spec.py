@@ -12,8 +12,10 @@ from pydantic import Field, StringConstraints, ValidationError, field_validator
 from unteach.ask.answers import Asking
 from unteach.ask.forced_choice import Choosing
 from unteach.corpora.load import Corpus
+from unteach.corpora.planned import PlannedCorpus
 from unteach.corpora.untouched import load_untouched
 from unteach.errors import UserError, UserErrors
+from unteach.experiments.planning import PlanningSpec
 from unteach.judge.contract import JUDGES, Judge
 from unteach.languages.phrases import has_labels
 from unteach.languages.table import LANGUAGES, UnknownLanguage, find
@@ -22,7 +24,7 @@ from unteach.learn.teach import Instruct, Samples
 from unteach.metrics.contract import MEASURES, Measure
 from unteach.models.source import MODELS, ModelSource
 from unteach.models.tuning import TUNINGS, Tuning
-from unteach.registry import Settings, nearest
+from unteach.registry import Runtime, Settings, nearest
 from unteach.unlearn.contracts import STRATEGIES, Strategy
 from unteach.unlearn.run import Unlearning
 
@@ -42,6 +44,9 @@ class CorpusSpec(Settings):
 
     path: Path | None = Field(None, description="A file or folder of scenarios; the embedded corpus if left out.")
     limit: int | None = Field(None, ge=1, description="Only the first so many scenarios, by id.")
+    planned: Annotated[PlannedCorpus | None, Runtime()] = Field(
+        None, exclude=True, description="The size of the corpus, to plan with while there is nothing at ``path``."
+    )
 
 
 class TeachSpec(Settings):
@@ -111,6 +116,9 @@ class Spec(Settings):
     texts: TextsSpec | None = None
     measures: tuple[Annotated[Measure, MEASURES.annotation], ...] = Field(
         default_factory=lambda: tuple(MEASURES.parse(name) for name, _ in MEASURES)
+    )
+    planning: Annotated[PlanningSpec, Runtime()] = Field(
+        PlanningSpec(), exclude=True, description="What `unteach plan` reckons for."
     )
 
     @field_validator("sources", "question_languages", "fake_question_languages")
