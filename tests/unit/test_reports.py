@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 import pandas as pd
 import pytest
@@ -17,11 +19,11 @@ from rich.console import Console
 from unteach.errors import UserError
 from unteach.records import Row
 from unteach.reports import tables
-from unteach.reports.answers import AnswerLine, arrange, cut
+from unteach.reports.answers import AnswerIndex, AnswerLine, as_json, cut, pack
 from unteach.reports.figures import figures
 from unteach.reports.finding import findings, say
 from unteach.reports.page import duration, write_report
-from unteach.reports.style import colours, contrast
+from unteach.reports.style import SCALES, colours, contrast
 from unteach.reports.tables import Variant, load_rows, select, show_interval, show_value, stop_thresholds
 from unteach.reports.terminal import summaries, summary
 
@@ -172,7 +174,10 @@ def test_load_names_a_missing_table(tmp_path: Path) -> None:
     [
         ("O_F", 0.125, "13 %"), ("O_F", 0.375, "38 %"), ("O_F", 0.0, "0 %"), ("O_F_change", -0.561, "−56"),
         ("O_F_change", 0.125, "+13"), ("O_F_change", 0.001, "0"), ("Q_R", 7.15, "7.2"), ("Q_R_change", -0.04, "0.0"),
-        ("forced_choice", 1.0, "100 %"), ("O_F", None, "–"),
+        ("forced_choice", 1.0, "100 %"), ("O_F", None, "–"), ("O_F_relative_change", 0.114, "+11 %"),
+        ("O_F_relative_change", -0.94, "−94 %"), ("O_F_to_oracle", 0.25, "+25"), ("answer_language", 0.63, "63 %"),
+        ("log_probability_to_oracle", -1.234, "−1.23"), ("log_probability", -1.5, "−1.50"),
+        ("bits_per_character", 1.125, "1.13"), ("perplexity", 12.34, "12.3"),
     ],
 )  # fmt: skip
 def test_numbers_are_written_alike(metric: str, value: float | None, shown: str) -> None:
@@ -197,29 +202,118 @@ def test_models_come_in_the_order_of_the_paper() -> None:
 
 
 def test_spans_are_cut_joined_and_clipped() -> None:
-    assert [(p.text, p.hit) for p in cut("abcdef", [(1, 3), (2, 4), (5, 99)])] == [
-        ("a", False), ("bcd", True), ("e", False), ("f", True),
-    ]  # fmt: skip
-    assert cut("", [(0, 3)]) == []
+    assert cut("abcdef", [(1, 3), (2, 4), (5, 99)]) == ["a", "bcd", "e", "f"]
+    assert cut("abc", [(0, 1)]) == ["", "a", "bc"]
+    assert cut("", [(0, 3)]) == [""]
+
+
+def made_lines() -> list[AnswerLine]:
+    return [AnswerLine.model_validate(answer) for answer in made_answers()]
 
 
 def test_whole_scenarios_are_left_out_and_counted() -> None:
-    lines = [AnswerLine.model_validate(answer) for answer in made_answers()]
+    lines = made_lines()
+    index = AnswerIndex(lines)
+    everything, _ = pack(lines, index, limit=10**6)
+    size = len(as_json(everything["scenarios"][0]).encode())
     other = [line.model_copy(update={"scenario": "s-2"}) for line in lines]
-    shown, left_out = arrange(lines + other, limit=len(lines))
-    assert [scenario.id for scenario in shown] == ["s-1"]
-    assert left_out == 1
+    for limit, kept, missing in ((1, ["s-1"], 1), (2 * size - 1, ["s-1"], 1), (2 * size, ["s-1", "s-2"], 0)):
+        data, left_out = pack(lines + other, index, limit)
+        assert ([scenario["id"] for scenario in data["scenarios"]], left_out) == (kept, missing)
+
+
+def test_packed_answers_lose_nothing(run: Path, page: str) -> None:
+    """Every line of ``answers.jsonl`` can be read back from the data that the page carries."""
+    data = packed(page)
+    found = set()
+    for scenario in data["scenarios"]:
+        for language, part, question, answers in scenario["questions"]:
+            for model, verdict, said, *rest in answers:
+                text = said if isinstance(said, str) else "".join(said)
+                remark = data["remarks"][rest[0]] if rest else ""
+                told = rest[1] if len(rest) > 1 else language
+                label, words = data["models"][model], tuple(data["verdicts"][verdict])
+                found.add((scenario["id"], language, part, question, label, words, text, remark, told))
+    lines = made_lines()
+    assert found == {
+        (
+            x.scenario,
+            x.language,
+            x.part,
+            x.question,
+            x.tag.label,
+            x.words,
+            x.answer,
+            x.remark,
+            x.answer_language or x.language,
+        )
+        for x in lines
+    }
+    assert len(found) == len(lines) == 10
+
+
+def packed(page: str) -> dict[str, Any]:
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)
+    assert found is not None
+    data: dict[str, Any] = json.loads(found[1])
+    return data
 
 
 def test_hostile_text_stays_text(page: str) -> None:
     tags = Tags(page)
-    assert len(tags.named("script")) == 1
+    assert [script.get("type") for script in tags.named("script")] == ["application/json", None]
     assert not tags.named("img")
     assert not any(name.startswith("on") for _, attributes in tags.tags for name in attributes)
     assert "alert(1)" in page
     assert "<script>alert" not in page
+    said = [answer[2] for _, _, _, answers in packed(page)["scenarios"][0]["questions"] for answer in answers]
+    assert ["", HOSTILE[:8], HOSTILE[8:]] in said
+    assert any("no <b>phrases</b>" in words for _, words in packed(page)["verdicts"])
+    assert "innerHTML" not in page
+
+
+def opened(run: Path, query: str) -> Tags:
+    """The page's elements after its script ran, with this query behind the ``#``."""
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    assert browser is not None
+    # Headless browsers write the finished page to standard output.
+    done = subprocess.run(
+        [browser, "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=4000", "--dump-dom",
+         f"file://{run / 'report.html'}{query}"],
+        capture_output=True, text=True, timeout=240, check=True,
+    )  # fmt: skip
+    return Tags(done.stdout)
+
+
+@pytest.mark.skipif(not (shutil.which("chromium") or shutil.which("google-chrome")), reason="needs a browser")
+def test_a_number_opens_its_answers_in_a_browser(run: Path, page: str) -> None:
+    query = next(a["data-query"] or "" for a in Tags(page).named("a") if "contaminated" in (a.get("data-query") or ""))
+    tags = opened(run, f"#answers?{query}")
+    assert query == "model=contaminated+%28de%29&language=de&part=fake"
+    assert [text for tag, text in tags.texts if tag == "h5"] == ["contaminated (de)"]
+    assert ("output", "1 question, 1 answer") in tags.texts
+    # What a model wrote is text, marked where the judge saw the fake, and neither runs nor loads.
     assert ("mark", "<script>") in tags.texts
-    assert any("no <b>phrases</b>" in text for _, text in tags.texts)
+    assert ("bdi", HOSTILE[8:]) in tags.texts
+    assert not tags.named("img")
+    assert len(tags.named("script")) == 2
+    links = [a for a in tags.named("a") if a.get("data-query")]
+    assert links
+    assert all(a["href"] == f"#answers?{a['data-query']}" for a in links)
+
+
+@pytest.mark.skipif(not (shutil.which("chromium") or shutil.which("google-chrome")), reason="needs a browser")
+def test_answers_side_by_side_in_a_browser(run: Path) -> None:
+    tags = opened(run, "#answers?model=unlearned%2C+combined+%28de%29&beside=r_only&language=ur&part=fake")
+    assert [text for tag, text in tags.texts if tag == "h5"] == ["unlearned, combined (de)"]  # there is no "r_only"
+    tags = opened(run, "#answers?model=unlearned%2C+source+%28de%29&beside=R+only&language=ur&part=fake")
+    assert [text for tag, text in tags.texts if tag == "h5"] == ["R only", "unlearned, source (de)"]
+    asked = [a for a in tags.named("bdi") if a.get("class") == "asked"]
+    assert [(a["lang"], a["dir"]) for a in asked] == [("ur", "rtl")]
+    assert [a["dir"] for a in tags.named("bdi") if a.get("class") is None] == ["auto"]
+    # The override stands inside an isolate, with nothing of the page's own before its end.
+    assert ("bdi", OVERRIDE) in tags.texts
+    assert ("p", "(empty answer)") in tags.texts
 
 
 def test_nothing_is_loaded_from_elsewhere(page: str, run: Path) -> None:
@@ -241,20 +335,44 @@ def test_ids_are_unique(page: str) -> None:
 
 
 def test_directions_and_languages(page: str) -> None:
-    isolates = Tags(page).named("bdi")
-    asked = [a for a in isolates if a.get("class") == "asked"]
-    assert {(a["lang"], a["dir"]) for a in asked} == {("ur", "rtl"), ("de", "ltr")}
-    answers = [a for a in isolates if a.get("class") is None]
-    assert answers
-    assert all(a["dir"] == "auto" for a in answers)
-    # The override must stand inside an isolate, with nothing of the page's own before its end.
-    assert re.search(r"<bdi[^>]*>[^<]*\u202e[^<]*</bdi>", page)
+    assert packed(page)["languages"] == {"de": ["German (de)", "ltr"], "ur": ["Urdu (ur)", "rtl"]}
     assert "display: block; unicode-bidi: isolate" in page
+
+
+def test_without_script_a_note_leads_to_the_answers(page: str) -> None:
+    tags = Tags(page)
+    assert tags.named("noscript")
+    assert any(a["href"] == "answers.jsonl" for a in tags.named("a"))
+    assert all(form.get("hidden", "no") is None for form in tags.named("form"))
+
+
+def test_numbers_lead_to_the_answers_behind_them(page: str) -> None:
+    """Each link names a model, a language and a part that the page has answers for."""
+    data = packed(page)
+    there = {
+        (data["models"][answer[0]], language, part)
+        for language, part, _, answers in data["scenarios"][0]["questions"]
+        for answer in answers
+    }
+    cells = re.findall(r'title="([^"]*)"><a href="#answers" data-query="([^"]*)">', page)
+    assert cells
+    for title, query in cells:
+        wanted = {name: values[0] for name, values in parse_qs(query.replace("&amp;", "&")).items()}
+        assert (wanted["model"], wanted["language"], wanted["part"]) in there
+        assert wanted["model"] in title
+        assert f"({wanted['language']})" in title
+        assert title.startswith("O_F")
+        assert ("beside" in wanted) == title.startswith("O_F_change")
+    linked = {title.split(":")[0] for title, _ in cells}
+    # ten numbers of models and six changes; real news was not asked about here
+    assert len(linked) == 10 + 5
 
 
 def test_cells_show_the_table(page: str) -> None:
     """Every final number stands in a cell with its interval and its n, as the table has it."""
-    cells = re.findall(r'<td[^>]*title="([^"]*)"><b>([^<]*)</b>((?:<small>[^<]*</small>)*)</td>', page)
+    page = page[page.index('<h2 id="grids">') :]
+    number = r"(?:<a [^>]*>)?<b>([^<]*)</b>(?:</a>)?"
+    cells = re.findall(rf'<td[^>]*title="([^"]*)">{number}((?:<small>[^<]*</small>)*)</td>', page)
     wanted = [
         row for row in made_rows() if row.checkpoint is None and row.question_language and row.metric != "identified"
     ]
@@ -289,13 +407,6 @@ def test_finding_without_any_score() -> None:
     assert "none of 16 answers could be scored" in found.lead
 
 
-def test_unscored_empty_and_long_answers(page: str) -> None:
-    assert "unscored, because no &lt;b&gt;phrases" in page
-    assert page.count("(empty answer)") == 2
-    assert page.count('<details class="long">') == 2
-    assert "whole answer, 1000 characters" in page
-
-
 def test_stops_stages_and_unknown_measures(page: str) -> None:
     assert "perplexity is 162" in page
     assert "1 min 01 s (reused)" in page
@@ -306,7 +417,7 @@ def test_stops_stages_and_unknown_measures(page: str) -> None:
 
 def test_figure_files(run: Path) -> None:
     names = {file.name for file in (run / "figures").iterdir()}
-    stems = ("O_F", "Q_R", "O_F_change", "curves", "forced_choice")
+    stems = ("O_F", "Q_R", "O_F_change", "curves", "forced_choice", "fig2", "fig3_left", "fig5")
     assert names == {f"{stem}.{kind}" for stem in stems for kind in ("png", "pdf")}
     assert all((run / "figures" / name).stat().st_size > 5000 for name in names)
     assert b"/Type3" not in (run / "figures" / "O_F.pdf").read_bytes()
@@ -316,16 +427,16 @@ def test_several_sources_and_missing_metrics() -> None:
     rows = made_rows()
     other = [row.model_copy(update={"source_language": "ur"}) for row in rows if row.source_language]
     names = set(figures(rows + other))
-    assert names == {"O_F", "Q_R"} | {
+    assert names == {"O_F", "Q_R", "fig2", "fig3_left", "fig5"} | {
         f"{name}_{code}" for name in ("O_F_change", "curves", "forced_choice") for code in ("de", "ur")
     }
-    assert set(figures(select(rows, metric="Q_R", checkpoint=None))) == {"Q_R"}
+    assert set(figures(select(rows, metric="Q_R", checkpoint=None))) == {"Q_R", "fig2"}
     assert figures([]) == {}
 
 
-@pytest.mark.parametrize("metric", ["O_F", "Q_R", "forced_choice"])
+@pytest.mark.parametrize("metric", SCALES)
 def test_cell_text_has_contrast(metric: str) -> None:
-    low, high = (1, 10) if metric == "Q_R" else (0, 1)
+    _, low, high = SCALES[metric]
     for step in range(101):
         background, ink = colours(metric, low + (high - low) * step / 100)
         assert contrast(background, ink) >= 4.5

@@ -1,21 +1,20 @@
-"""Answers before and after, side by side: read from ``answers.jsonl`` and arranged by scenario, question and model."""
+"""The answers of a run: read from ``answers.jsonl``, found by the number they stand behind, packed for the page."""
 
 from __future__ import annotations
 
-import itertools
+import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from unteach.errors import UserError
 from unteach.languages.table import LANGUAGES
-from unteach.records import Part
-from unteach.reports.tables import Variant, language_name, language_place, model_place
-
-LONG = 420
-"""Answers with more characters than this are collapsed."""
+from unteach.records import Part, Row
+from unteach.reports.tables import Variant, base_metric, is_difference, language_name, language_place, model_place
 
 
 class Judged(BaseModel):
@@ -39,6 +38,8 @@ class AnswerLine(BaseModel):
     strategy: str | None = None
     objective: str | None = None
     editor: str | None = None
+    variant: str | None = None
+    seed: int | None = None
     scenario: str
     part: Part
     language: str
@@ -49,54 +50,17 @@ class AnswerLine(BaseModel):
     verdict: Judged | None = None
 
     @property
-    def variant(self) -> Variant:
+    def tag(self) -> Variant:
         """The model that gave the answer."""
-        return Variant(self.model, self.source_language or None, self.strategy or None, self.objective, self.editor)
-
-
-@dataclass(frozen=True)
-class Piece:
-    """A stretch of an answer; ``hit`` if the judge decided by it."""
-
-    text: str
-    hit: bool
-
-
-@dataclass(frozen=True)
-class ShownAnswer:
-    """One answer as the page shows it."""
-
-    line: AnswerLine
+        return Variant(
+            self.model, self.source_language or None, self.strategy or None, self.objective, self.editor,
+            self.variant, self.seed,
+        )  # fmt: skip
 
     @property
-    def label(self) -> str:
-        """The model's name on the card."""
-        return self.line.variant.label
-
-    @property
-    def lang(self) -> str:
-        """Language of the answer if it was told, else that of the question."""
-        return self.line.answer_language or self.line.language
-
-    @property
-    def pieces(self) -> list[Piece]:
-        """The whole answer, cut where evidence begins and ends."""
-        return cut(self.line.answer, self._evidence)
-
-    @property
-    def beginning(self) -> list[Piece]:
-        """The first words of a long answer; nothing if it is short enough to be shown whole."""
-        text = self.line.answer
-        return cut(text[: LONG // 2], self._evidence) if len(text) > LONG else []
-
-    @property
-    def _evidence(self) -> tuple[tuple[int, int], ...]:
-        return self.line.verdict.evidence if self.line.verdict else ()
-
-    @property
-    def verdict(self) -> tuple[str, str]:
+    def words(self) -> tuple[str, str]:
         """Style class and words of the verdict."""
-        judged = self.line.verdict
+        judged = self.verdict
         if judged is None:
             return "unscored", "not judged"
         if judged.value is None:
@@ -106,50 +70,11 @@ class ShownAnswer:
         return "grade", f"grade {judged.value:.1f} of 10"
 
     @property
-    def remarks(self) -> list[str]:
+    def remark(self) -> str:
         """What else a reader should know about the answer."""
-        told = self.line.answer_language
-        other = [f"answered in {language_name(told)}"] if told and told != self.line.language else []
-        return other + ([] if self.line.finished or not self.line.answer else ["cut at the token limit"])
-
-
-@dataclass
-class ShownQuestion:
-    """One question in one language, with every model's answer."""
-
-    part: Part
-    language: str
-    text: str
-    answers: list[ShownAnswer] = field(default_factory=list)
-
-    @property
-    def name(self) -> str:
-        """English name and code of the language."""
-        return language_name(self.language)
-
-    @property
-    def direction(self) -> str:
-        """``rtl`` or ``ltr``; left to the text itself where the language is unknown."""
-        known = LANGUAGES.get(self.language)
-        return "auto" if known is None else "rtl" if known.right_to_left else "ltr"
-
-
-@dataclass
-class ShownScenario:
-    """All questions of one scenario."""
-
-    id: str
-    questions: list[ShownQuestion] = field(default_factory=list)
-
-    @property
-    def repeated(self) -> str:
-        """How often the fake was repeated, over all languages, by kind of model."""
-        said: dict[str, list[float]] = {}
-        for answer in itertools.chain.from_iterable(question.answers for question in self.questions):
-            judged = answer.line.verdict
-            if judged is not None and judged.metric == "O_F" and judged.value is not None:
-                said.setdefault(answer.line.variant.kind, []).append(judged.value)
-        return "; ".join(f"{kind} {sum(v > 0.5 for v in values)}/{len(values)}" for kind, values in said.items())
+        told = self.answer_language
+        other = [f"answered in {language_name(told)}"] if told and told != self.language else []
+        return "; ".join(other + ([] if self.finished or not self.answer else ["cut at the token limit"]))
 
 
 def read_answers(path: Path) -> list[AnswerLine]:
@@ -170,46 +95,135 @@ def read_answers(path: Path) -> list[AnswerLine]:
     return lines
 
 
-def cut(text: str, spans: Iterable[tuple[int, int]]) -> list[Piece]:
-    """Cut ``text`` at the spans. Overlapping spans are joined, and what lies outside the text is left out."""
+def cut(text: str, spans: Iterable[tuple[int, int]]) -> list[str]:
+    """Cut ``text`` at the spans: plain, marked, plain, ... in turn.
+
+    Overlapping spans are joined, and what lies outside the text is left out. The page's script counts letters
+    differently from Python, so it gets pieces and no places.
+    """
     joined: list[tuple[int, int]] = []
     for start, end in sorted((max(0, start), min(len(text), end)) for start, end in spans):
         if joined and start <= joined[-1][1]:
             joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
         elif end > start:
             joined.append((start, end))
-    pieces: list[Piece] = []
-    done = 0
+    pieces, done = [], 0
     for start, end in joined:
-        if start > done:
-            pieces.append(Piece(text[done:start], hit=False))
-        pieces.append(Piece(text[start:end], hit=True))
+        pieces += [text[done:start], text[start:end]]
         done = end
-    if done < len(text):
-        pieces.append(Piece(text[done:], hit=False))
-    return pieces
+    return [*pieces, text[done:]] if done < len(text) or not pieces else pieces
 
 
-def arrange(lines: Sequence[AnswerLine], limit: int) -> tuple[list[ShownScenario], int]:
-    """Answers by scenario, language and question, models in the order of the grids.
+class AnswerIndex:
+    """Finds the answers behind a number of the table."""
 
-    Whole scenarios are left out once ``limit`` answers are reached. Returns the scenarios and how many are left out.
+    def __init__(self, lines: Iterable[AnswerLine]) -> None:
+        asked: dict[Variant, set[tuple[str, str]]] = {}
+        for line in lines:
+            asked.setdefault(line.tag, set()).add((line.language, line.part))
+        self.models = sorted(asked, key=model_place)
+        self._asked: dict[str, set[tuple[str, str]]] = {}
+        for model, questions in asked.items():
+            self._asked.setdefault(model.label, set()).update(questions)
+        self.groups = self._over_seeds()
+        """Names of means over seeds -> the models of the single seeds."""
+        for name, members in self.groups.items():
+            self._asked[name] = set().union(*(self._asked[member] for member in members))
+
+    @property
+    def labels(self) -> list[str]:
+        """The models' names in the order of the grids."""
+        return list(dict.fromkeys(model.label for model in self.models))
+
+    def query(self, row: Row) -> str:
+        """What the page's filter has to show for this row, as the query of a link; empty if there is nothing.
+
+        A difference between two models shows both, side by side.
+        """
+        part = {"O_F": "fake", "Q_R": "real"}.get(base_metric(row.metric))
+        if part is None or row.checkpoint is not None or row.question_language is None:
+            return ""
+        model = Variant.of(row)
+        if (row.question_language, part) not in self._asked.get(model.label, ()):
+            return ""
+        query = {"model": model.label, "language": row.question_language, "part": part}
+        if is_difference(row.metric):
+            never = row.metric.endswith("_to_oracle") or row.model == "contaminated"
+            other = Variant("r_only") if never else Variant("contaminated", row.source_language)
+            # Models that a whole sweep shares have neither variant nor seed.
+            same = replace(other, variant=row.variant, seed=row.seed).label
+            beside = next((label for label in (same, other.label) if label in self._asked), None)
+            query |= {"beside": beside} if beside else {}
+        return urlencode(query)
+
+    def _over_seeds(self) -> dict[str, list[str]]:
+        groups: dict[Variant, list[str]] = {}
+        for model in self.models:
+            if model.seed is not None:
+                groups.setdefault(replace(model, seed=None), []).append(model.label)
+        return {
+            replace(
+                model, variant=", ".join([*filter(None, [model.variant]), f"over {len(labels)} seeds"])
+            ).label: labels
+            for model, labels in groups.items()
+        }
+
+
+def pack(lines: Sequence[AnswerLine], index: AnswerIndex, limit: int) -> tuple[dict[str, Any], int]:
+    """The answers as the page's script reads them, and how many scenarios are left out.
+
+    Answers stand by scenario, then by language and question, models in the order of the grids. What repeats (names of
+    models, verdicts, remarks) is a number into a list. Whole scenarios are left out once the answers would take
+    more than ``limit`` bytes; one is always kept.
     """
     by_scenario: dict[str, list[AnswerLine]] = {}
     for line in lines:
         by_scenario.setdefault(line.scenario, []).append(line)
-    shown: list[ShownScenario] = []
+    models = {label: number for number, label in enumerate(index.labels)}
+    verdicts: dict[tuple[str, str], int] = {}
+    remarks: dict[str, int] = {"": 0}
+    scenarios: list[dict[str, Any]] = []
     used = 0
     for name in sorted(by_scenario):
-        mine = by_scenario[name]
-        if shown and used + len(mine) > limit:
+        questions: dict[tuple[str, str, str], list[list[Any]]] = {}
+        for line in sorted(by_scenario[name], key=lambda line: model_place(line.tag)):
+            pieces = cut(line.answer, line.verdict.evidence if line.verdict else ())
+            told = line.answer_language or line.language
+            packed: list[Any] = [
+                models[line.tag.label],
+                verdicts.setdefault(line.words, len(verdicts)),
+                pieces if len(pieces) > 1 else pieces[0],
+                remarks.setdefault(line.remark, len(remarks)),
+                0 if told == line.language else told,
+            ]
+            while packed[-1] == 0 and len(packed) > 3:
+                packed.pop()
+            questions.setdefault((line.language, line.part, line.question), []).append(packed)
+        ordered = sorted(questions, key=lambda key: (language_place(key[0]), key[1], key[2]))
+        scenario = {"id": name, "questions": [[*key, questions[key]] for key in ordered]}
+        size = len(as_json(scenario).encode())
+        if scenarios and used + size > limit:
             continue
-        used += len(mine)
-        questions: dict[tuple[str, str, str], ShownQuestion] = {}
-        for line in sorted(mine, key=lambda line: model_place(line.variant)):
-            key = (line.language, line.part, line.question)
-            question = questions.setdefault(key, ShownQuestion(line.part, line.language, line.question))
-            question.answers.append(ShownAnswer(line))
-        ordered = sorted(questions.values(), key=lambda q: (language_place(q.language), q.part, q.text))
-        shown.append(ShownScenario(name, ordered))
-    return shown, len(by_scenario) - len(shown)
+        used += size
+        scenarios.append(scenario)
+    codes = sorted({line.language for line in lines}, key=language_place)
+    data = {
+        "models": list(models),
+        "groups": index.groups,
+        "languages": {code: [language_name(code), direction(code)] for code in codes},
+        "verdicts": list(verdicts),
+        "remarks": list(remarks),
+        "scenarios": scenarios,
+    }
+    return data, len(by_scenario) - len(scenarios)
+
+
+def direction(code: str) -> str:
+    """``rtl`` or ``ltr``; left to the text itself where the language is unknown."""
+    known = LANGUAGES.get(code)
+    return "auto" if known is None else "rtl" if known.right_to_left else "ltr"
+
+
+def as_json(data: Any) -> str:
+    """JSON that may stand in a page's script element: no ``<`` can end the element or open a comment."""
+    return json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")

@@ -57,7 +57,7 @@ def change_figure(rows: Sequence[Row], source: str | None = None) -> Figure | No
     titled(
         figure,
         f"Change of fake information occurrence, $\\mathbf{{O_F}}${taught}",
-        f"{tables.show_n(rows)} pairs; 95 % paired interval",
+        f"{tables.show_n(rows, 'pairs')}; 95 % paired interval",
     )
     return figure
 
@@ -92,8 +92,8 @@ def curve_figure(rows: Sequence[Row], source: str | None = None, spec: Any = Non
     _legend(figure, [axes for line in grid for axes in line])
     asked = [row for row in rows if row.metric != "perplexity"]
     texts = [row for row in rows if row.metric == "perplexity"]
-    counts = f"{tables.show_n(asked)} answers a point, bands: 95 % interval" if asked else ""
-    labels = f"perplexity: {tables.show_n(texts)} texts" if texts else ""
+    counts = f"{tables.show_n(asked, 'answers')} a point, bands: 95 % interval" if asked else ""
+    labels = f"perplexity: {tables.show_n(texts, 'texts')}" if texts else ""
     taught = f", fakes in {language_name(source)}" if source else ""
     titled(figure, f"While unlearning{taught}", "; ".join(part for part in (counts, labels) if part))
     return figure

@@ -1,4 +1,7 @@
-"""The figures of a run: grids over languages here, changes and curves in ``curves``. Rows in, matplotlib figure out."""
+"""The figures of a run: grids over languages here, changes and curves in ``curves``, those of paper A in ``paper_a``.
+
+Rows in, matplotlib figures out.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from matplotlib.figure import Figure
 from unteach.records import Row
 from unteach.reports import tables
 from unteach.reports.curves import change_figure, curve_figure
+from unteach.reports.paper_a.figures import paper_figures
 from unteach.reports.style import INK, TITLES, draw_grid, new_figure, save, scale_bar, titled
 from unteach.reports.tables import Metric, Variant, language_name
 
@@ -73,7 +77,7 @@ def grid_figure(rows: Sequence[Row], metric: Metric) -> Figure | None:
     taught = tables.sources(rows)
     words = "Columns: language of the fakes. " if many else ""
     of_all = [row for row in rows if row.question_language is None]
-    counts = f"{tables.show_n(by_language)} answers a cell" + (f" (all: {tables.show_n(of_all)})" if of_all else "")
+    counts = f"{tables.show_n(by_language, 'answers')} a cell" + (f" (all: {tables.show_n(of_all)})" if of_all else "")
     fakes = f", fakes in {language_name(taught[0])}" if len(taught) == 1 else ""
     titled(figure, TITLES[metric] + fakes, f"{words}{counts}; small: 95 % interval; –: nothing scored")
     return figure
@@ -112,7 +116,7 @@ def choice_figure(rows: Sequence[Row], source: str | None = None) -> Figure | No
     titled(
         figure,
         f"{TITLES['forced_choice']}, {chance_words(rows)}{taught}",
-        f"Columns: language of the candidate passages. {tables.show_n(rows)} questions a cell; small: 95 % interval",
+        f"Columns: language of the candidate passages. {tables.show_n(rows, 'questions')} a cell; small: 95 % interval",
     )
     return figure
 
@@ -125,6 +129,7 @@ def chance_words(rows: Sequence[Row]) -> str:
 
 def figures(rows: Sequence[Row], spec: Any = None) -> dict[str, Figure]:
     """All figures that the table has rows for, by file name. ``spec`` gives the stop rules' limits for the curves."""
+    everything, rows = rows, tables.without_seeds(rows)
     made: dict[str, Figure | None] = {"O_F": grid_figure(rows, "O_F"), "Q_R": grid_figure(rows, "Q_R")}
     taught = tables.sources(rows)
     each: list[str | None] = [*taught] or [None]
@@ -133,7 +138,7 @@ def figures(rows: Sequence[Row], spec: Any = None) -> dict[str, Figure]:
         made[f"O_F_change{suffix}"] = change_figure(rows, source)
         made[f"curves{suffix}"] = curve_figure(rows, source, spec)
         made[f"forced_choice{suffix}"] = choice_figure(rows, source)
-    return {name: figure for name, figure in made.items() if figure is not None}
+    return {name: figure for name, figure in made.items() if figure is not None} | paper_figures(everything)
 
 
 def write_figures(rows: Sequence[Row], folder: Path, spec: Any = None) -> list[Path]:

@@ -30,7 +30,7 @@ def findings(rows: Sequence[Row]) -> list[Finding]:
         lead += [_never_taught(occurrence, model) for model in models if model.model == "r_only"]
         points = [_after(occurrence, model) for model in mine if model.model != "contaminated"]
         points += [_quality(quality, mine)]
-        found.append(Finding(" ".join(filter(None, lead)), tuple(filter(None, points))))
+        found.append(Finding(" ".join(dict.fromkeys(filter(None, lead))), tuple(filter(None, points))))
     return found
 
 
@@ -38,10 +38,9 @@ def say(row: Row) -> str:
     """A number with all that is needed to trust it: ``69 % (11 of 16; 95 % interval 44–86 %)``."""
     if row.value is None:
         return f"unknown (none of {row.unscored} answers could be scored)"
-    unit = " %" if tables.is_rate(row.metric) and not row.metric.endswith("_change") else ""
     hits, interval = tables.count(row), tables.show_interval(row)
-    parts = [f"n = {row.n}" if hits is None else f"{hits} of {row.n}"]
-    parts += [f"95 % interval {interval}{unit}"] if interval else []
+    parts = [tables.show_n([row]) if hits is None else f"{hits} of {row.n}"]
+    parts += [f"95 % interval {interval}{tables.unit(row.metric)}"] if interval else []
     parts += [f"{row.unscored} unscored"] if row.unscored else []
     text = f"{tables.show_value(row)} ({'; '.join(parts)})"
     return text.replace(" %", "\u00a0%")  # a line must not begin with the sign
@@ -104,7 +103,8 @@ def _scored(rows: Sequence[Row], model: Variant) -> list[Row]:
 
 
 def _method(model: Variant) -> str:
-    return f"unlearning with “{model.strategy}”" if model.strategy else model.kind
+    point = f" ({tables.short_variant(model.variant)})" if model.variant else ""
+    return f"unlearning with “{model.strategy}”{point}" if model.strategy else model.kind
 
 
 def _name(code: str | None) -> str:

@@ -17,16 +17,21 @@ from matplotlib.figure import Figure
 from unteach.errors import UserError
 from unteach.records import Row
 from unteach.reports import tables
-from unteach.reports.answers import arrange, read_answers
+from unteach.reports.answers import AnswerIndex, as_json, pack, read_answers
 from unteach.reports.figures import chance_words, figures
 from unteach.reports.finding import findings
 from unteach.reports.grids import change_grids, choice_grids, metric_grids
+from unteach.reports.paper_a.rows import main_setting
+from unteach.reports.paper_a.sections import sections
 from unteach.reports.style import inline_svg, save
 
-ANSWERS_SHOWN = 6000
-"""A page with more answers than this would not open on a phone; the rest stays in ``answers.jsonl``."""
+ANSWER_BYTES = 5_000_000
+"""A page with more answers than this would not open quickly; the rest stays in ``answers.jsonl``."""
 
-ROWS_SHOWN = 3000
+ROWS_SHOWN = 2000
+
+SOURCES_INLINE = 3
+"""With more source languages, figures that there are one of for each are linked rather than shown."""
 
 _HERE = Path(__file__).parent
 
@@ -52,28 +57,36 @@ def write_report(run: Path) -> Path:
 def render(run: Path, rows: Sequence[Row], about: dict[str, Any], drawn: dict[str, Figure]) -> str:
     """The page as text. ``drawn`` are the figures that the page shows or links, by file name."""
     answers = run / "answers.jsonl"
-    scenarios, left_out = arrange(read_answers(answers) if answers.exists() else [], ANSWERS_SHOWN)
+    lines = read_answers(answers) if answers.exists() else []
+    index = AnswerIndex(lines)
+    data, left_out = pack(lines, index, ANSWER_BYTES)
+    shown = tables.without_seeds(rows)
+    inline = len(tables.sources(shown)) <= SOURCES_INLINE
     environment = Environment(loader=FileSystemLoader(_HERE), autoescape=True, trim_blocks=True, lstrip_blocks=True)
     script = (_HERE / "filter.js").read_text(encoding="utf-8").strip()
-    known = {"O_F", "Q_R", "O_F_change", "Q_R_change", "forced_choice", "perplexity"}
+    known = {"O_F", "Q_R", "O_F_change", "Q_R_change", "forced_choice", "perplexity", "log_probability"}
     # Measures without a figure come first in the full table, for it is the only place that shows them.
     listed = sorted(rows, key=lambda row: (row.metric in known, row.checkpoint is not None))
     return environment.get_template("template.html.j2").render(
         about=about,
         name=about.get("name", run.name),
-        findings=findings(rows),
-        metrics=[(metric, metric_grids(rows, metric)) for metric in ("O_F", "Q_R")],
-        changes=[(metric, change_grids(rows, metric)) for metric in ("O_F", "Q_R")],
-        choices=choice_grids(rows),
+        findings=findings(shown),
+        paper=sections(rows, drawn, index),
+        setting=main_setting(rows)[1],
+        metrics=[(metric, metric_grids(shown, metric, index)) for metric in ("O_F", "Q_R")],
+        changes=[(metric, change_grids(shown, metric, index)) for metric in ("O_F", "Q_R")],
+        choices=choice_grids(shown),
         chance=chance_words(tables.select(rows, metric="forced_choice", checkpoint=None)),
-        change_svgs=_inline(drawn, "O_F_change"),
-        curve_svgs=_inline(drawn, "curves"),
+        change_svgs=_inline(drawn, "O_F_change") if inline else [],
+        curve_svgs=_inline(drawn, "curves") if inline else [],
+        change_files=[] if inline else _named(drawn, "O_F_change"),
+        curve_files=[] if inline else _named(drawn, "curves"),
         limits=tables.stop_thresholds(about.get("spec")),
         spec=yaml.safe_dump(about.get("spec", {}), sort_keys=False, allow_unicode=True),
-        scenarios=scenarios,
+        answers=data if lines else None,
+        packed=Markup(as_json(data)),
+        labels=[*index.labels, *index.groups],
         left_out=left_out,
-        languages=sorted({(q.language, q.name) for s in scenarios for q in s.questions}, key=lambda pair: pair[1]),
-        labels=list(dict.fromkeys(a.label for s in scenarios for q in s.questions for a in q.answers)),
         columns=list(Row.model_fields),
         listed=[row.model_dump() for row in listed[:ROWS_SHOWN]],
         all_rows=len(rows),
@@ -110,5 +123,9 @@ def _read_about(path: Path) -> dict[str, Any]:
     return about
 
 
+def _named(drawn: dict[str, Figure], start: str) -> list[str]:
+    return [name for name in drawn if name.startswith(start)]
+
+
 def _inline(drawn: dict[str, Figure], start: str) -> list[Markup]:
-    return [Markup(inline_svg(figure, name)) for name, figure in drawn.items() if name.startswith(start)]
+    return [Markup(inline_svg(drawn[name], name)) for name in _named(drawn, start)]

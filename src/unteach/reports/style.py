@@ -11,10 +11,11 @@ from pathlib import Path
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, to_hex
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Rectangle
 
 from unteach.records import Row
+from unteach.reports.fonts import all_scripts, outline_for_pdf
 from unteach.reports.tables import is_rate, show_interval, show_value
 
 INK = "#1b1f24"
@@ -29,13 +30,27 @@ SCALES: dict[str, tuple[str, float, float]] = {
     "O_F": ("cividis", 0.0, 1.0),
     "Q_R": ("viridis", 1.0, 10.0),
     "forced_choice": ("cividis", 0.0, 1.0),
+    "answer_language": ("Blues", 0.0, 1.0),
+    "O_F_to_oracle": ("PuOr_r", -1.0, 1.0),
+    "forced_choice_to_oracle": ("PuOr_r", -1.0, 1.0),
+    "log_probability_to_oracle": ("PuOr_r", -4.0, 4.0),
+    "log_probability_change": ("PuOr", -1.0, 1.0),
+    "bits_per_character": ("YlGnBu", 0.0, 6.0),
 }
-"""Colour map and fixed range of each metric, so that grids of different runs can be compared."""
+"""Colour map and fixed range of each metric, so that grids of different runs can be compared.
+
+Differences are white at 0, and orange where a model is worse off: nearer to the fakes, or farther from its texts.
+"""
 
 TITLES = {
     "O_F": "Fake information occurrence, $\\mathbf{O_F}$ (% of answers)",
     "Q_R": "Real information quality, $\\mathbf{Q_R}$ (mean grade 1–10)",
     "forced_choice": "Forced choice: the right fake ranked first (% of questions)",
+    "answer_language": "Languages in the answers (% of answers)",
+    "O_F_to_oracle": "$\\mathbf{O_F}$ minus that of the model never taught (points)",
+    "log_probability_to_oracle": "Log-probability of the fakes minus that of the model never taught (nats a token)",
+    "bits_per_character": "Bits per character",
+    "log_probability_change": "Change of log-probability (nats a token)",
 }
 
 
@@ -112,13 +127,17 @@ def _draw_cell(axes: Axes, metric: str, x: int, y: int, row: Row | None) -> None
             axes.text(x + 0.5, y + 0.74, interval, ha="center", va="center", fontsize=5.8, color=ink)
 
 
-def scale_bar(figure: Figure, axes: Sequence[Axes], metric: str) -> None:
-    """The colour scale at the right of the panels."""
+def scale_bar(figure: Figure | SubFigure, axes: Sequence[Axes], metric: str, words: str = "") -> None:
+    """The colour scale at the right of the panels; with ``words``, beneath them and titled."""
     name, low, high = SCALES[metric]
     colour_map: Colormap = matplotlib.colormaps[name]
     shown = 100.0 if is_rate(metric) else 1.0
     scale = matplotlib.cm.ScalarMappable(matplotlib.colors.Normalize(low * shown, high * shown), colour_map)
-    bar = figure.colorbar(scale, ax=list(axes), fraction=0.03, pad=0.02, aspect=30)
+    if words:
+        bar = figure.colorbar(scale, ax=list(axes), location="bottom", fraction=0.04, pad=0.03, aspect=45, shrink=0.7)
+        bar.set_label(words, fontsize=7.5, color=INK)
+    else:
+        bar = figure.colorbar(scale, ax=list(axes), fraction=0.03, pad=0.02, aspect=30)
     bar.outline.set_visible(False)
     bar.ax.tick_params(length=0, labelsize=7.5, labelcolor=INK)
 
@@ -126,8 +145,11 @@ def scale_bar(figure: Figure, axes: Sequence[Axes], metric: str) -> None:
 @contextmanager
 def _output_settings() -> Iterator[None]:
     """Editable text in PDF, outlines in SVG (a page must not need a font), the same bytes on every run."""
-    with matplotlib.rc_context(
-        {"pdf.fonttype": 42, "svg.fonttype": "path", "svg.hashsalt": "unteach", "hatch.linewidth": 0.5}
+    with (
+        matplotlib.rc_context(
+            {"pdf.fonttype": 42, "svg.fonttype": "path", "svg.hashsalt": "unteach", "hatch.linewidth": 0.5}
+        ),
+        all_scripts(),
     ):
         yield
 
@@ -138,6 +160,9 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
     files = [folder / f"{name}.png", folder / f"{name}.pdf"]
     with _output_settings():
         figure.savefig(files[0], dpi=200, facecolor="white", metadata={"Software": "unteach"})
+        # What was placed for the first file stays there in the others; placing takes most of the time.
+        figure.set_layout_engine("none")
+        outline_for_pdf(figure)
         figure.savefig(files[1], facecolor="white", metadata={"Creator": "unteach", "CreationDate": None})
     return files
 
@@ -151,7 +176,21 @@ def inline_svg(figure: Figure, prefix: str) -> str:
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r' xmlns(:\w+)?="[^"]*"', "", text)
-    text = re.sub(r'\bid="', f'id="{prefix}-', text)
-    text = re.sub(r'(xlink:href="#|url\(#)', rf"\g<1>{prefix}-", text)
+    used = dict.fromkeys(re.findall(r'(?:xlink:href="|url\()#([^")]+)', text))
+    names = {name: f"{prefix}-{number:x}" for number, name in enumerate(used)}
+    # Ids that nothing refers to only take room; the others become short, as a page has thousands of letters.
+    text = re.sub(r' id="([^"]*)"', lambda found: f' id="{names[found[1]]}"' if found[1] in names else "", text)
+    text = re.sub(r'xlink:href="#([^"]+)"', lambda found: f'href="#{names[found[1]]}"', text)
+    text = re.sub(r"url\(#([^)]+)\)", lambda found: f"url(#{names[found[1]]})", text)
+    # A page has tens of thousands of letters: no remarks, no blanks between tags, no more digits than a screen shows.
+    text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
+    text = re.sub(r">\s+<", "><", text)
+    text = re.sub(r"-?\d+\.\d{3,}", lambda number: f"{float(number[0]):.{_digits(number[0])}f}", text)
+    text = re.sub(r'(<use [^>]*)transform="translate\((\S+) 0\)"', r'\1x="\2"', text)
     # The page sets the colour of text and lines, so that they can be read in dark mode as well.
     return text.replace(INK, "currentColor").replace(MUTED, "currentColor")
+
+
+def _digits(number: str) -> int:
+    """A hundredth of a point for places; scales are small and multiply what stands inside."""
+    return 2 if abs(float(number)) >= 1 else 4

@@ -44,6 +44,7 @@ def summary(rows: Sequence[Row], metric: Metric = "O_F", source: str | None = No
 
 def summaries(rows: Sequence[Row]) -> list[Table]:
     """Both tables (O_F, then Q_R) for each source language that the rows have."""
+    rows = tables.without_seeds(rows)
     taught: list[str | None] = [*tables.sources(rows)] or [None]
     metrics: tuple[Metric, ...] = ("O_F", "Q_R")
     return [summary(rows, metric, source) for source in taught for metric in metrics if tables.final(rows, metric)]

@@ -1,0 +1,74 @@
+"""Paper A's part of the page: each figure with what it shows, and its grids as tables that lead to the answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from unteach.records import Row
+from unteach.reports.answers import AnswerIndex
+from unteach.reports.grids import Grid, cell
+from unteach.reports.paper_a.figures import CAPTIONS, paper_panels
+from unteach.reports.paper_a.panels import Panel
+from unteach.reports.style import inline_svg
+
+_WIDE = 9.0
+"""Figures wider than this (inches) may be pushed sideways on a small screen rather than shrink further."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """One figure of the page. ``name`` is its file name and anchor."""
+
+    name: str
+    title: str
+    words: str
+    picture: Markup
+    wide: bool
+    grids: tuple[Grid, ...]
+
+    @property
+    def linked(self) -> bool:
+        """Whether some number leads to answers."""
+        return any(cell.query for grid in self.grids for _, cells in grid.lines for cell in cells)
+
+
+def sections(rows: Sequence[Row], drawn: Mapping[str, Figure], answers: AnswerIndex) -> list[Section]:
+    """The figures that were drawn, in the paper's order."""
+    grids = paper_panels(rows)
+    for name in CAPTIONS:
+        if name in drawn:
+            drawn[name].suptitle("")  # the page has it as a heading
+    return [
+        Section(
+            name,
+            plain(caption.title),
+            caption.words.replace(" %", "\u00a0%"),
+            Markup(inline_svg(drawn[name], f"a{number}")),
+            drawn[name].get_figwidth() > _WIDE,
+            tuple(as_grid(panel, answers) for panel in grids.get(name, [])),
+        )
+        for number, (name, caption) in enumerate(CAPTIONS.items())
+        if name in drawn
+    ]
+
+
+def as_grid(panel: Panel, answers: AnswerIndex) -> Grid:
+    """A grid of a figure as a table of the page."""
+    lines = zip(panel.names, panel.cells, strict=True)
+    return Grid(
+        plain(panel.title),
+        " \\ ".join(panel.corner),
+        tuple(plain(head) for head in panel.heads),
+        tuple((plain(name), tuple(cell(row, answers) for row in line)) for name, line in lines),
+    )
+
+
+def plain(text: str) -> str:
+    """A figure's text without line breaks and formula signs."""
+    for sign, word in (("\n", " "), ("\\mathbf", ""), ("$", ""), ("{", ""), ("}", "")):
+        text = text.replace(sign, word)
+    return text
