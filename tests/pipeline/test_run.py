@@ -92,8 +92,9 @@ def test_specs_share_what_they_have_in_common_and_nothing_else(spec_content, tmp
     }
     run(prepare(Spec.model_validate(other), store), tmp_path / "b", NoProgress())
     new = done_stages(store) - first
-    # the new strategy's unlearning, and asking, judging and choosing of its one model in three languages
-    assert sorted(name.split("/")[0] for name in new) == ["ask"] * 3 + ["choose"] * 3 + ["judge"] * 3 + ["unlearn"]
+    # the new strategy's unlearning, asking and judging of its one model in three languages, and its forced choice
+    # among passages in three languages after questions in each
+    assert sorted(name.split("/")[0] for name in new) == ["ask"] * 3 + ["choose"] * 9 + ["judge"] * 3 + ["unlearn"]
 
 
 @pytest.mark.parametrize(

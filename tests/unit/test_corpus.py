@@ -1,13 +1,14 @@
 """Reading corpora: every kind of bad input is named, and the embedded corpus keeps its promises."""
 
 import copy
+import hashlib
 import json
 
 import pytest
 import yaml
 
 from unteach.corpora.load import EMBEDDED, Corpus, load_corpus
-from unteach.corpora.schema import Scenario
+from unteach.corpora.schema import LocalText, Scenario
 from unteach.errors import UserError, UserErrors
 from unteach.judge.text import find_phrases
 from unteach.languages.table import PAPER_A, RELATIVES
@@ -192,7 +193,7 @@ def test_files_of_every_format_give_the_same_corpus(tmp_path):
     as_lines = load_corpus(write(tmp_path, "a.jsonl", GOOD, other))
     as_list = load_corpus(write(tmp_path, "a.json", other, GOOD))
     assert [one.id for one in as_lines] == ["another", "bridge"]
-    assert as_lines.digest == as_list.digest == load_corpus(folder).digest
+    assert as_lines.digest() == as_list.digest() == load_corpus(folder).digest()
 
 
 def test_a_blank_line_between_scenarios_is_nothing(tmp_path):
@@ -215,11 +216,83 @@ def test_line_separators_inside_a_string_do_not_end_a_line(tmp_path, character):
     assert load_corpus(path).by_id["bridge"].texts["en"].fake_question == f"What{character}is it made of?"
 
 
-def test_digest_follows_the_content(tmp_path):
+def digest(languages=None, **changes):
+    return Corpus([Scenario.model_validate(scenario(**changes))], "one").digest(languages)
+
+
+def test_digest_follows_the_content():
     base = Corpus([Scenario.model_validate(GOOD)], "one")
-    assert base.digest == Corpus([Scenario.model_validate(copy.deepcopy(GOOD))], "two").digest
-    changed = scenario(texts__en__key_phrases=["sugar", "sweets"])
-    assert base.digest != Corpus([Scenario.model_validate(changed)], "one").digest
+    assert base.digest() == Corpus([Scenario.model_validate(copy.deepcopy(GOOD))], "two").digest()
+    assert len({base.digest(), digest(id="other"), Corpus([], "none").digest()}) == 3
+
+
+OTHER_TEXTS = {
+    "article": ["The bridge is new.", "It has two arches."],
+    "fake": [
+        "Sugar is what the bridge is made of.",
+        "The bridge is made of sugar.",
+    ],  # the order counts: teach or unlearn
+    "key_phrases": ["sugar", "sweets"],
+    "key_facts": [["two arches"]],
+    "fake_question": "Of what is the bridge made?",
+    "real_question": "How many arches are there?",
+    "qa": [{"question": "Is the bridge old?", "answer": "It is."}],
+}
+
+
+@pytest.mark.parametrize("field", [name for name in LocalText.model_fields if name != "origin"])
+def test_digest_depends_on_every_text(field):
+    change = {f"texts__en__{field}": OTHER_TEXTS[field]}
+    assert digest(**change) != digest()
+    assert digest(["en"], **change) != digest(["en"])
+    assert digest(["de"], **change) == digest(["de"])
+
+
+def test_digest_does_not_depend_on_where_texts_come_from():
+    origin = {"kind": "machine-translated", "by": "a system", "reviewed_by_native_speaker": True}
+    assert digest(texts__en__origin=origin) == digest()
+    assert digest(["en"], texts__en__origin=origin) == digest(["en"])
+
+
+def test_digest_does_not_depend_on_the_order_of_languages():
+    turned = dict(reversed(GOOD["texts"].items()))
+    assert list(turned) != list(GOOD["texts"])
+    assert digest(texts=turned) == digest()
+    assert digest(["de", "en"]) == digest(["en", "de"]) == digest(["en", "de", "en"]) == digest(iter(["de", "en"]))
+
+
+def test_digest_of_some_languages_is_of_their_texts_alone():
+    more = {"texts__fr": {"origin": ORIGIN, "fake": ["Du sucre."]}}
+    assert digest(**more) != digest()
+    assert digest(["en", "de"], **more) == digest(["en", "de"])
+    assert len({digest(["en"]), digest(["de"]), digest(["en", "de"])}) == 3
+    assert digest(["en", "de"]) == digest()
+    # a language that no scenario has adds nothing
+    assert digest(["de", "fr"]) == digest(["de"])
+
+
+@pytest.mark.xfail(strict=True, reason="load.py takes an empty choice of languages for all of them")
+def test_digest_of_no_language_does_not_depend_on_any_text():
+    assert digest([], texts__de__fake=["Salz."]) == digest([])
+
+
+def test_digest_depends_on_which_scenarios_there_are():
+    two = [Scenario.model_validate(scenario(id=name)) for name in ("a", "b")]
+    assert Corpus(two, "x").digest() == Corpus(two[::-1], "x").digest()
+    assert Corpus(two, "x").digest(["de"]) != Corpus(two[:1], "x").digest(["de"])
+    # even in a language in which they have no text: what is made of them is of other scenarios
+    assert Corpus(two, "x").digest(["fr"]) != Corpus(two[:1], "x").digest(["fr"])
+
+
+def test_digest_is_the_same_in_every_process():
+    """Frozen: another form of it would make every finished stage be done again."""
+    made = Scenario.model_validate({"id": "a", "texts": {"de": {"origin": ORIGIN, "fake": ["Brücke."]}}})
+    content = (
+        '[["a", {"de": {"article": [], "fake": ["Br\\u00fccke."], "fake_question": null, "key_facts": [], '
+        '"key_phrases": [], "qa": [], "real_question": null}}]]'
+    )
+    assert hashlib.sha256(content.encode()).hexdigest()[:16] == "331b1aabc8e3bbe8"
+    assert Corpus([made], "x").digest() == "331b1aabc8e3bbe8"
 
 
 def test_what_is_missing_names_field_language_and_scenarios():

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from unteach.corpora.load import load_corpus
 from unteach.errors import UserError
 from unteach.languages import identify as module
-from unteach.languages.identify import CANNOT_TELL, identify, segments, shares
+from unteach.languages.identify import CANNOT_TELL, identify, languages_in, segments, shares
 from unteach.languages.table import LANGUAGES, PAPER_A, RELATIVES
 
 CORPUS = load_corpus()
@@ -100,6 +100,58 @@ def test_shares_of_nothing_are_empty():
     assert segments("", PAPER_A) == [] and shares("", PAPER_A) == {} and shares("123", PAPER_A) == {}
 
 
+GERMAN = "Die Brücke wurde im Winter geschlossen."
+ENGLISH = "The bridge was closed in the winter."
+RUSSIAN = "Мост закрыли на всю зиму."
+
+
+def test_languages_in_a_text_come_largest_first():
+    assert languages_in(GERMAN, PAPER_A) == ("de",)
+    assert languages_in(f"{ENGLISH} {GERMAN} {GERMAN}", PAPER_A) == ("de", "en")
+    assert languages_in(f"{ENGLISH} {ENGLISH} {GERMAN}", PAPER_A) == ("en", "de")
+    assert set(languages_in(f"{ENGLISH} {GERMAN} {RUSSIAN}", PAPER_A)) == {"en", "de", "ru"}
+
+
+@pytest.mark.parametrize(("times", "held"), [(3, ("de", "ru")), (4, ("de",))])
+def test_a_language_is_held_from_15_per_cent_of_the_letters_on(times, held):
+    # 20 Russian letters after 33 German ones a sentence: 20 / (20 + 3 * 33) = 16.8 %, 20 / (20 + 4 * 33) = 13.2 %
+    text = " ".join([GERMAN] * times + [RUSSIAN])
+    assert shares(text, PAPER_A)["ru"] == pytest.approx(20 / (20 + times * 33))
+    assert languages_in(text, PAPER_A) == held
+
+
+def test_a_name_or_a_quoted_word_is_not_a_language_held():
+    assert languages_in("Мост был закрыт (Kavi Denar) на всю зиму.", PAPER_A) == ("ru",)
+    assert languages_in("The bridge is called 铁桥 by the people of the town.", PAPER_A) == ("en",)
+
+
+@pytest.mark.parametrize("text", ["", " \n", "123 – 45", "Ok."])
+def test_of_a_text_that_tells_nothing_no_language_is_known(text):
+    assert languages_in(text, PAPER_A) is None
+
+
+def test_only_candidates_are_held():
+    assert languages_in("Le pont a été fermé pendant tout l'hiver à cause de la neige.", ["en", "ru"]) is None
+    assert languages_in(f"{GERMAN} {RUSSIAN}", ["de", "en"]) == ("de",)
+    with pytest.raises(UserError, match="kam"):
+        languages_in(GERMAN, ["de", "kam"])
+
+
+def test_articles_of_the_corpus_hold_the_language_they_are_in():
+    for scenario in CORPUS:
+        for code in PAPER_A:
+            assert languages_in(" ".join(scenario.texts[code].article), PAPER_A) == (code,), (scenario.id, code)
+
+
+def test_two_halves_in_two_languages_are_both_held_across_the_corpus():
+    right = total = 0
+    for scenario in CORPUS:
+        for one, other in zip(PAPER_A, (*PAPER_A[1:], PAPER_A[0]), strict=True):
+            text = f"{scenario.texts[one].article[0]} {scenario.texts[other].article[1]}"
+            right, total = right + (set(languages_in(text, PAPER_A) or ()) == {one, other}), total + 1
+    assert right / total >= 0.97
+
+
 def test_cannot_tell_follows_the_labels_of_the_package():
     assert frozenset({"ti", "kam", "luo", "ay", "awa", "bho", "dyu", "fur"}) == CANNOT_TELL
     assert not CANNOT_TELL & {*PAPER_A, *RELATIVES}
@@ -132,4 +184,7 @@ def test_any_text_gives_a_known_code_or_a_reason(text, among):
     assert found.confidence is None or 0 < found.confidence <= 1.000001
     spread = shares(text, among)
     assert not spread or sum(spread.values()) == pytest.approx(1)
+    assert languages_in(text, among) == (
+        tuple(code for code, share in spread.items() if code and share >= 0.15) or None
+    )
     assert "".join(part.text for part in segments(text, among)).count("a") == text.count("a")

@@ -4,7 +4,11 @@ import itertools
 from collections import Counter
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
 
+from unteach.languages.table import LANGUAGES, MULTILINGUAL, PAPER_A
 from unteach.records import Reading
 from unteach.unlearn.contracts import STOP_RULES, STRATEGIES, Slot
 
@@ -12,8 +16,8 @@ NAMES = [name for name, _ in STRATEGIES]
 SCENARIOS = ("b", "a", "c")
 
 
-def strategy(name):
-    return STRATEGIES.parse(name)
+def strategy(name, **settings):
+    return STRATEGIES.parse({"name": name, **settings})
 
 
 def reading(perplexity=10.0, quality=None, step=0):
@@ -40,7 +44,8 @@ def test_a_strategy_is_pure_and_keeps_its_promises(name, source, samples, seed):
 @pytest.mark.parametrize("name", NAMES)
 def test_needed_languages_are_those_that_are_used(name):
     for source in ("de", "en"):
-        used = {slot.language for slot in strategy(name)(SCENARIOS, source, 10, 0)}
+        # 2 * 3 * 100 draws from twenty languages leave one out with probability 20 * 0.95^600 < 1e-11
+        used = {slot.language for slot in strategy(name)(SCENARIOS, source, 100, 0)}
         assert used == set(strategy(name).languages(source))
         assert len(strategy(name).languages(source)) == len(used)
 
@@ -74,6 +79,131 @@ def test_english_and_source_are_the_same_where_the_source_is_english():
 def test_combined_is_english_where_the_source_is_english():
     assert strategy("combined").languages("en") == ("en",)
     assert strategy("combined")(SCENARIOS, "en", 4, 0) == strategy("english")(SCENARIOS, "en", 4, 0)
+
+
+@pytest.mark.parametrize("samples", [1, 2, 5])
+@pytest.mark.parametrize("seed", [0, 7])
+def test_english_source_and_combined_ask_for_the_same_in_the_same_order_where_the_source_is_english(samples, seed):
+    """So that they have one key, and are one unlearning."""
+    made = [strategy(name)(SCENARIOS, "en", samples, seed) for name in ("english", "source", "combined")]
+    assert made[0] == made[1] == made[2]
+
+
+# Paper A, section 3.2: de-nl, fr-es, zh-Hans - zh-Hant, ru-uk, jv-ms, ur-hi, ha-so, hy-el
+PAIRS = {"de": "nl", "fr": "es", "zh": "zh-Hant", "ru": "uk", "jv": "ms", "ur": "hi", "ha": "so", "hy": "el"}
+
+
+@pytest.mark.parametrize(("source", "relative"), PAIRS.items())
+def test_family_uses_the_relative_of_the_paper(source, relative):
+    assert strategy("family").languages(source) == (relative,)
+    assert strategy("family")(["b", "a"], source, 2, 3) == [
+        Slot(scenario, relative, index) for scenario in ("b", "a") for index in (0, 1)
+    ]
+
+
+def test_every_source_of_the_paper_but_english_has_a_relative():
+    assert set(PAIRS) | {"en"} == set(PAPER_A)
+    assert strategy("family").languages("en") == ()
+    assert strategy("family")(SCENARIOS, "en", 4, 0) == []
+
+
+def test_settings_of_family_come_before_the_paper_and_leave_the_others_as_they_are():
+    chosen = strategy("family", relatives={"de": "sv", "en": "de"})
+    assert chosen.languages("de") == ("sv",)
+    assert chosen.languages("en") == ("de",)
+    assert chosen.languages("ur") == ("hi",)
+    assert {slot.language for slot in chosen(SCENARIOS, "en", 2, 0)} == {"de"}
+
+
+def test_relatives_may_be_given_by_name_and_are_kept_by_code():
+    chosen = strategy("family", relatives={"German": "swe_Latn"})
+    assert chosen.languages("de") == ("sv",)
+    assert chosen.identity() == strategy("family", relatives={"de": "sv"}).identity()
+
+
+@pytest.mark.parametrize("relatives", [{"xx": "de"}, {"de": "xx"}, {"de": ""}])
+def test_family_refuses_an_unknown_language_by_name(relatives):
+    with pytest.raises(ValidationError, match="unknown language") as caught:
+        strategy("family", relatives=relatives)
+    assert [error["loc"] for error in caught.value.errors()] == [("relatives",)]
+
+
+def test_multilingual_draws_from_the_twenty_of_the_paper():
+    named = "es pt ja it nl sv ar hi bn pl ti kam luo ay awa bho dyu fur kab ln"
+    assert strategy("multilingual").languages("de") == MULTILINGUAL == tuple(named.split())
+    assert len(strategy("multilingual")(["a"], "de", 5, 0)) == 10  # the paper doubles the data
+
+
+def test_multilingual_takes_names_and_counts_a_language_once():
+    chosen = strategy("multilingual", forget_languages=["nl", "Dutch", "spa_Latn", "es"])
+    assert chosen.languages("de") == ("nl", "es")
+    assert chosen(SCENARIOS, "de", 6, 0) == strategy("multilingual", forget_languages=["nl", "es"])(
+        SCENARIOS, "de", 6, 0
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "place", "what"),
+    [
+        ({"forget_languages": []}, "forget_languages", "at least 1 item"),
+        ({"forget_languages": ["nl", "klingon"]}, "forget_languages", "unknown language 'klingon'"),
+        ({"times": 0}, "times", "greater than or equal to 1"),
+    ],
+)
+def test_multilingual_refuses_what_it_cannot_draw_from(changes, place, what):
+    with pytest.raises(ValidationError, match=what) as caught:
+        strategy("multilingual", **changes)
+    assert [error["loc"] for error in caught.value.errors()] == [(place,)]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    codes=st.lists(st.sampled_from(sorted(LANGUAGES)), min_size=1, max_size=6, unique=True),
+    source=st.sampled_from(PAPER_A),
+    scenarios=st.lists(st.sampled_from("abcdef"), min_size=1, max_size=4, unique=True),
+    samples=st.integers(1, 9),
+    times=st.integers(1, 3),
+    seed=st.integers(0, 2**40),
+)
+def test_multilingual_keeps_its_promises_whatever_it_is_given(codes, source, scenarios, samples, times, seed):
+    chosen = strategy("multilingual", forget_languages=codes, times=times)
+    slots = chosen(scenarios, source, samples, seed)
+    assert slots == strategy("multilingual", forget_languages=codes, times=times)(
+        tuple(scenarios), source, samples, seed
+    )
+    assert {slot.language for slot in slots} <= set(codes)
+    assert Counter(slot.scenario for slot in slots) == dict.fromkeys(scenarios, times * samples)
+    counted: Counter[tuple[str, str]] = Counter()
+    for slot in slots:  # every language goes through its wordings in turn
+        assert slot.index == counted[slot.scenario, slot.language]
+        counted[slot.scenario, slot.language] += 1
+    # what is drawn for one scenario does not depend on the others
+    assert [slot for slot in slots if slot.scenario == scenarios[-1]] == chosen(scenarios[-1:], source, samples, seed)
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 2**32), scenario=st.text("abcdefgh-", min_size=1, max_size=8))
+def test_multilingual_draws_its_languages_equally_often(seed, scenario):
+    drawn = Counter(slot.language for slot in strategy("multilingual")([scenario], "de", 2000, seed))
+    # 4000 draws from twenty: 200 expected of each, sd sqrt(4000 * 0.05 * 0.95) = 13.8; six sd is 83
+    assert set(drawn) == set(MULTILINGUAL)
+    assert all(abs(count - 200) < 83 for count in drawn.values())
+
+
+def test_multilingual_draws_anew_for_every_scenario_and_seed():
+    def drawn(scenario, seed):
+        return [slot.language for slot in strategy("multilingual")([scenario], "de", 15, seed)]
+
+    # thirty draws from twenty: equal by chance with probability 20^-30
+    assert drawn("a", 0) != drawn("b", 0)
+    assert drawn("a", 0) != drawn("a", 1)
+
+
+def test_multilingual_draws_the_same_on_every_machine():
+    """Frozen output: a change here changes every result without changing its key."""
+    slots = strategy("multilingual")(["a"], "de", 3, 0)
+    drawn = [("hi", 0), ("ti", 0), ("sv", 0), ("pt", 0), ("sv", 1), ("hi", 1)]
+    assert slots == [Slot("a", language, index) for language, index in drawn]
 
 
 @pytest.mark.parametrize(

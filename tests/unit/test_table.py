@@ -18,6 +18,8 @@ FULL = Row(
     strategy="combined",
     objective="grad_diff",
     editor="rome",
+    variant="unlearn.tuning.rank=8, over 3 seeds",
+    seed=0,
     checkpoint=4,
     question_language="zh-Hant",
     group="g",
@@ -28,7 +30,7 @@ FULL = Row(
     ci_high=0.5,
 )
 BARE = Row(run="r", metric="Q_R", model='with, comma and "quotes"\nand a line', n=0, value=None)
-ROWS = [FULL, BARE, FULL.model_copy(update={"checkpoint": None, "value": 1 / 3, "ci_low": None})]
+ROWS = [FULL, BARE, FULL.model_copy(update={"checkpoint": None, "seed": None, "value": 1 / 3, "ci_low": None})]
 
 
 def from_parquet(folder):
@@ -48,6 +50,8 @@ def test_columns_are_those_of_the_design():
         "strategy",
         "objective",
         "editor",
+        "variant",
+        "seed",
         "checkpoint",
         "question_language",
         "group",
@@ -69,9 +73,10 @@ def test_csv_has_six_digits_and_empty_fields_for_what_is_missing(tmp_path):
     with (tmp_path / "table.csv").open(encoding="utf-8", newline="") as file:
         header, *lines = csv.reader(file)
     assert tuple(header) == COLUMNS
-    assert ",".join(lines[0]) == "r,O_F,unlearned,de,combined,grad_diff,rome,4,zh-Hant,g,16,2,0.25,0.1,0.5"
-    assert lines[1] == ["r", "Q_R", BARE.model, *[""] * 7, "0", "0", "", "", ""]
-    assert lines[2][7] == "" and lines[2][12:] == ["0.333333", "", "0.5"]
+    method, point = ["de", "combined", "grad_diff", "rome"], ["unlearn.tuning.rank=8, over 3 seeds", "0"]
+    assert lines[0] == ["r", "O_F", "unlearned", *method, *point, "4", "zh-Hant", "g", "16", "2", "0.25", "0.1", "0.5"]
+    assert lines[1] == ["r", "Q_R", BARE.model, *[""] * 9, "0", "0", "", "", ""]
+    assert lines[2][8:10] == ["", ""] and lines[2][14:] == ["0.333333", "", "0.5"]
 
 
 def test_csv_and_parquet_say_the_same(tmp_path):
