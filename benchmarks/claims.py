@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import itertools
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,6 +32,7 @@ from unteach.metrics import intervals
 from unteach.metrics.claims import Claim
 from unteach.metrics.contract import MEASURES, Evidence, ModelEvidence, ModelTag
 from unteach.metrics.decide import check
+from unteach.metrics.measures import pooled
 from unteach.metrics.table import build
 from unteach.records import Row, Verdict
 
@@ -150,8 +152,10 @@ def group_of(language: str, source: str | None) -> str:
     return "source" if language == source else str(LANGUAGES[language].resource)
 
 
-def made_rows(scenarios: int, rng: np.random.Generator, correlation: Correlation = Correlation()) -> list[Row]:
-    """The table of one made-up run."""
+def made_rows(
+    scenarios: int, rng: np.random.Generator, correlation: Correlation = Correlation(), whole: bool = False
+) -> list[Row]:
+    """The table of one made-up run; of the pooled rows only those that a case needs, unless it is to be whole."""
     n, asked = scenarios, len(PAPER_A)
     rest = 1 - correlation.scenario - correlation.model - correlation.language - correlation.pair
     scenario = np.sqrt(correlation.scenario) * rng.normal(size=(n, 1))
@@ -170,8 +174,30 @@ def made_rows(scenarios: int, rng: np.random.Generator, correlation: Correlation
             tag = ModelTag(model, source, "english" if model == "unlearned" else None)
             before = f"contaminated/{source}" if model == "unlearned" else None
             models[tag.name] = ModelEvidence(tag, verdicts, before=before)
-    measures = [MEASURES.parse(name) for name in ("occurrence", "change", "pooled")]
-    return build(Evidence("made", models, PAPER_A), measures)
+    evidence = Evidence("made", models, PAPER_A)
+    return [
+        *build(evidence, [MEASURES.parse(name) for name in ("occurrence", "change")]),
+        *(
+            row
+            for tag, members in pooled._sets(evidence)
+            for group in pooled.GROUPS
+            if whole or (tag.model, tag.source_language, group) in _needed()
+            for row in pooled._rows(evidence, tag, members, group)
+        ),
+    ]
+
+
+@functools.cache
+def _needed() -> set[tuple[Any, ...]]:
+    """(model, source, group) of the pooled rows that the cases ask for; all others would take most of the time."""
+    found = set()
+    for claim in claims((0.0,)):
+        each = {column: values or () for column, values in claim.test.each.items()}
+        for values in itertools.product(*each.values()):
+            for side in claim.test.sides:
+                wanted = {**dict(zip(each, values, strict=True)), **side}
+                found.add((wanted["model"], wanted.get("source_language"), wanted.get("group")))
+    return found
 
 
 def _verdicts(metric: str, part: str, values: np.ndarray[Any, Any]) -> list[Verdict]:

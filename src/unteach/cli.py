@@ -93,8 +93,9 @@ def run(
         with progress.task("writing the report", 1) as bar:
             page = write_report(folder)
             bar.advance()
+    wide = Console(width=max(console.width, 118))  # numbers cut short would be of no use
     for table in summaries(rows):
-        console.print(table)
+        wide.print(table)
     console.print(f"table   {folder / 'table.csv'}\nreport  {page}", highlight=False, soft_wrap=True)
 
 

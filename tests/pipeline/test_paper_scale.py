@@ -9,7 +9,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from unteach.experiments.estimate import estimate, prepare_to_plan
+from unteach.corpora.planned import PlannedCorpus, planned_corpus
+from unteach.errors import UserError
+from unteach.experiments.estimate import estimate, needed_languages, prepare_to_plan
 from unteach.experiments.run import prepare, run
 from unteach.experiments.show_plan import duration, plan_lines, plan_table
 from unteach.experiments.spec import read_spec
@@ -21,8 +23,6 @@ SPEC = Path(__file__).parents[2] / "experiments" / "every-language-counts.yaml"
 
 SIZES = [  # all that is changed for the run
     "model.dtype=float32",
-    "corpus.path=null",
-    "corpus.limit=2",
     "sources=[de]",
     "question_languages=[en, de]",
     "fake_question_languages=[es]",
@@ -33,7 +33,6 @@ SIZES = [  # all that is changed for the run
     "teach.instruct.schedule.batch_size=2",
     "teach.instruct.schedule.accumulation=1",
     "teach.instruct.schedule.max_steps=2",
-    "unlearn.strategies=[english, source, family, {name: multilingual, forget_languages: [es, pt, ja]}, combined]",
     "unlearn.schedule.accumulation=2",
     "unlearn.schedule.max_steps=3",
     "unlearn.forget.samples=2",
@@ -44,8 +43,14 @@ SIZES = [  # all that is changed for the run
 
 
 @pytest.fixture
-def small(tiny_folder) -> list[str]:
-    return [*SIZES, f"model.path={tiny_folder('llama')}"]
+def small(tiny_folder, tmp_path) -> list[str]:
+    """The overrides, with a tiny model and a corpus of two scenarios in all languages that the strategies need."""
+    languages = needed_languages(read_spec(SPEC))
+    planned = PlannedCorpus(scenarios=2, article_sentences=3, sentence_bytes=20, fake_bytes=40, qa=2)
+    corpus = planned_corpus(planned, languages, set(languages), "small")
+    place = tmp_path / "corpus.json"
+    place.write_text(json.dumps([scenario.model_dump(mode="json") for scenario in corpus]), encoding="utf-8")
+    return [*SIZES, f"model.path={tiny_folder('llama')}", f"corpus.path={place}"]
 
 
 def test_the_spec_has_the_papers_settings() -> None:
@@ -59,7 +64,8 @@ def test_the_spec_has_the_papers_settings() -> None:
     assert (teach.samples.real, teach.samples.fake, unlearn.forget.samples) == (100, 20, 20)
     assert teach.samples.keep == teach.samples.keep_fake == unlearn.forget.keep == unlearn.forget.keep_real == 1
     assert [rule.registered_name for rule in unlearn.stop] == ["quality_drop", "perplexity"]
-    assert unlearn.objective.model_dump() == {"forget_weight": 1, "retain_weight": 1, "forget_cap": None}
+    objective = unlearn.objective.model_dump()
+    assert [objective[name] for name in ("forget_weight", "retain_weight", "forget_cap")] == [1, 1, None]
     assert len(spec.sources) == len(spec.question_languages) == 9
     names = [strategy.registered_name for strategy in unlearn.strategies]
     assert names == ["english", "source", "family", "multilingual", "combined"]
@@ -118,10 +124,9 @@ def test_a_long_plan_is_shown_by_kind_and_whole_if_asked(tmp_path) -> None:
     assert plan_table(result, "x", every=False).row_count == 3
 
 
-def test_run_refuses_what_plan_does_without(unteach) -> None:
-    result = unteach("run", SPEC)
-    assert result.returncode == 2
-    assert "there is no corpus at data/every-language-counts" in " ".join(result.stderr.split())
+def test_run_refuses_what_plan_does_without(tmp_path) -> None:
+    with pytest.raises(UserError, match="there is no corpus at data/every-language-counts"):
+        prepare(read_points(SPEC), tmp_path)
 
 
 @pytest.mark.parametrize(("seconds", "words"), [(89, "89 s"), (91, "2 min"), (5399, "90 min"), (5400, "1.5 h")])

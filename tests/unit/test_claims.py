@@ -76,6 +76,7 @@ def test_the_whole_interval_decides(bound, verdict):
     ("row", "reason"),
     [
         (number(None, None, None, n=0), "nothing could be scored"),
+        (number(None, None, None, n=8), "Q_R has no value here (n = 8)"),
         (number(4.0, None, None, n=1), "no interval (n = 1)"),
         (number(9.0, 9.0, 9.0, n=20), "the 20 values are all the same"),
     ],
@@ -148,14 +149,13 @@ def test_all_hold_only_if_each_does():
 def test_one_part_contradicts_all_only_at_the_corrected_level():
     each = {"rows": O_F, "each": "question_language", "at_least": 0.5}
     # Wilson 17/50 alone: p = .34, z^2/n = .0768292, scale 1.0768292, centre (.34 + .0384146) / scale = .3514157,
-    # half 1.8201252 * sqrt(.004488 + .0003841) = .1270466, high .4784623 < .5
+    # half 1.8201252 * sqrt(.004488 + .0003841) = .1270463, high .4784617 < .5
     assert answer(by_language(ur=17), claim(**each)).verdict == "contradicted"
-    # one of nine: level 1 - .025 / 9, z = 2.7729, z^2/n = .15378, scale 1.15378,
-    # centre (.34 + .07689) / scale = .36133, half 2.40332 * sqrt(.004488 + .00076891) = .17425, high .53558 > .5
+    # one of nine: chance of 17 or fewer of 50 at .5 is .0164, more than .025 / 9 = .0028
     nine = by_language(en=45, de=45, fr=45, zh=45, ru=45, jv=45, ha=45, hy=45, ur=17)
     found = answer(nine, claim(**each))
     assert found.verdict == "underpowered" and "1 alone would be contradicted" in found.reason
-    # 12/50: p = .24, centre (.24 + .07689) / scale = .27465, half 2.40332 * sqrt(.003648 + .00076891) = .15972
+    # chance of 12 or fewer of 50 at .5: .0002
     assert answer([*nine[:-1], *by_language(ur=12)], claim(**each)).verdict == "contradicted"
 
 
@@ -298,6 +298,10 @@ def test_the_answer_in_words_has_every_number():
     each = answer(rows[1:], claim(rows=O_F, each="question_language", at_least=0.5))
     assert "1 supported, 1 contradicted" in sentence(each) and "asked in Urdu (ur)" in sentence(each)
     assert "n = 50" in sentence(each)
+    groups = [share(45, 50, group="english"), share(5, 50, group="other low")]
+    assert "(asked in other low-resource languages)" in sentence(
+        answer(groups, claim(rows=O_F, each="group", at_least=0.5))
+    )
 
 
 @pytest.mark.parametrize(
@@ -444,29 +448,39 @@ def benchmark():
 
 
 def test_borderline_claims_are_seldom_answered_wrongly(benchmark):
-    """120 runs of 16 scenarios: with 2.5 % wrong, more than 9 wrong answers to a claim come once in 1000 samples.
+    """80 runs of 16 scenarios: with 2.5 % wrong, more than 8 wrong answers to a claim come about once in 5000 samples.
 
     Judged by the value alone, a borderline claim would be answered wrongly in half of all runs.
     """
-    counts = benchmark.simulate(16, 120, seed=5, offsets=(0.0, 0.2))
+    counts = benchmark.simulate(16, 80, seed=5, offsets=(0.0, 0.2))
     checked = [case for case in benchmark.CASES if "relative" not in case.name]
     for case in checked:
         found = counts[case.name, "off by 0"]
-        assert found["contradicted"] <= 9 and found["supported"] <= 9, (case.name, found)
-        assert found["not tested"] <= 9
+        assert found["contradicted"] <= 8 and found["supported"] <= 8, (case.name, found)
+        assert found["not tested"] == 0
     for name in ("pooled rate, four sources (30 %)", "all of three, one borderline"):
-        assert counts[name, "off by 0.2"]["supported"] > 90
+        assert counts[name, "off by 0.2"]["supported"] > 60
     assert counts["one rate (40 %)", "off by 0.2"]["contradicted"] == 0
 
 
 def test_made_up_rates_are_the_planned_ones(benchmark):
     import numpy as np
 
-    rows = benchmark.made_rows(2000, np.random.default_rng(6))
+    rows = benchmark.made_rows(200, np.random.default_rng(6))
     for name, place, truth in (
         ("contaminated", {"source_language": "any", "group": "other high"}, 0.30),
         ("unlearned", {"source_language": "any", "group": "english"}, 0.05),
         ("r_only", {"group": "all"}, 0.05),
     ):
         row = choose(rows, {"metric": "O_F", "model": name, **place})
-        assert row.value == pytest.approx(truth, abs=0.02)
+        assert row.value == pytest.approx(truth, abs=0.05)
+
+
+def test_leaving_unneeded_pools_out_changes_no_answer(benchmark):
+    import numpy as np
+
+    some = benchmark.made_rows(6, np.random.default_rng(7))
+    whole = benchmark.made_rows(6, np.random.default_rng(7), whole=True)
+    planted = benchmark.claims((0.0, 0.2))
+    assert len(some) < len(whole)
+    assert [(a.verdict, a.parts) for a in check(some, planted)] == [(a.verdict, a.parts) for a in check(whole, planted)]

@@ -294,13 +294,17 @@ def test_differences_of_estimates_by_hand():
     assert limits == pytest.approx((0.0524, 0.3339), abs=6e-5)
 
 
-def test_wilson_limits_tell_those_of_any_other_level():
-    # 3/20 at 1 - .025 / 5, z = 2.5758293: z^2/n = .3317448, scale 1.3317448,
-    # centre (.15 + .1658724) / scale = .2371869, half = 2.5758293 / 1.3317448 * sqrt(.006375 + .0041468) = .1983982
-    found = simultaneous(0.15, wilson(3, 20), 20, 5, rate=True)
-    assert found == pytest.approx((0.0387887, 0.4355851), abs=1e-5)
-    # 0/10: high = z^2/n / (1 + z^2/n) = .6634897 / 1.6634897
-    assert simultaneous(0.0, wilson(0, 10), 10, 5, rate=True) == pytest.approx((0.0, 0.3988541), abs=1e-6)
+def test_limits_of_rates_tell_exact_ones_at_any_other_level():
+    def up_to(hits, chance):  # of 20
+        return sum(math.comb(20, k) * chance**k * (1 - chance) ** (20 - k) for k in range(hits + 1))
+
+    # Clopper's and Pearson's limits of 3/20: those at which 3 or more, and 3 or fewer, have chance .025 / 5
+    low, high = simultaneous(0.15, wilson(3, 20), 20, 5, rate=True)
+    assert 1 - up_to(2, low) == pytest.approx(0.005, abs=1e-9)
+    assert up_to(3, high) == pytest.approx(0.005, abs=1e-9)
+    # 0/10: (1 - high)^10 = .005, high = 1 - exp(ln(.005) / 10) = 1 - exp(-.5298317)
+    assert simultaneous(0.0, wilson(0, 10), 10, 5, rate=True) == pytest.approx((0.0, 0.4112960), abs=1e-6)
+    assert simultaneous(1.0, wilson(10, 10), 10, 5, rate=True) == pytest.approx((0.5887040, 1.0), abs=1e-6)
     # at an effective n of 7.5 it is that n which counts
     assert simultaneous(0.4, wilson(3, 7.5), 30, 1, rate=True) == wilson(3, 7.5)
     assert simultaneous(0.4, wilson(3, 7.5), 30, 4, rate=True) == simultaneous(0.4, wilson(3, 7.5), 8, 4, rate=True)

@@ -245,7 +245,7 @@ def test_what_was_not_there_before_has_no_relative_change():
     rows = pooled(*before_and_after(said(en=[0, 0]), said(en=[1, 0])), languages=("en",))
     change, relative = cells(rows, "O_F_change")["english"], cells(rows, "O_F_relative_change")["english"]
     assert (change.n, change.value) == (2, 0.5)
-    assert (relative.n, relative.unscored, relative.value, *limits(relative)) == (0, 2, None, None, None)
+    assert (relative.n, relative.unscored, relative.value, *limits(relative)) == (2, 0, None, None, None)
 
 
 def test_a_question_unscored_in_either_model_is_left_out_of_the_change_and_counted():

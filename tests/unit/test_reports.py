@@ -291,7 +291,7 @@ def test_a_number_opens_its_answers_in_a_browser(run: Path, page: str) -> None:
     tags = opened(run, f"#answers?{query}")
     assert query == "model=contaminated+%28de%29&language=de&part=fake"
     assert [text for tag, text in tags.texts if tag == "h5"] == ["contaminated (de)"]
-    assert ("output", "1 question, 1 answer") in tags.texts
+    assert ("output", "1 question, 1 answer · repeats the fake: 1 of 1") in tags.texts
     # What a model wrote is text, marked where the judge saw the fake, and neither runs nor loads.
     assert ("mark", "<script>") in tags.texts
     assert ("bdi", HOSTILE[8:]) in tags.texts

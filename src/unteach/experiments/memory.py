@@ -33,10 +33,10 @@ class Device:
     head_columns: int
 
 
-PROCESSOR = Device(program=550e6, word=1360.0, slack=3.3, head_columns=4096)
+PROCESSOR = Device(program=550e6, word=1360.0, slack=3.0, head_columns=4096)
 """Measured with the embedded model on two CPU cores: Python with torch and transformers 0.52 GiB, its tokeniser of
 262,144 words 0.33 GiB. Batches of one length take 1.2 bytes a byte; batches of many lengths leave holes in the heap:
-2.7 bytes after forty of them, and by their peaks 3.3 and 3.5 in two whole runs."""
+2.7 bytes after forty of them, and 2.5 to 3.5 by the peaks of three whole runs."""
 
 ACCELERATOR = Device(program=0.6e9, word=0.0, slack=1.15, head_columns=65536)
 """Context and kernels of CUDA; torch's caching allocator rounds up. Assumed, not measured here."""

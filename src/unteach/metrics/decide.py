@@ -6,7 +6,7 @@ one; it errs in either way in at most 2.5 % of samples. A claim over several par
 - supported if every part is, each at its own level: the whole then errs no more often than one part (the
   intersection-union test; Berger 1982), so nothing is corrected;
 - contradicted if one part is at the level that Bonferroni's correction over the parts asks for. A table has limits at
-  one level only; ``intervals.simultaneous`` tells how others are got from them (exactly for rates, else too wide);
+  one level only; ``intervals.simultaneous`` tells how others are got from them (exactly for rates, else wider);
 - not tested if a part that is needed has no number and no other part contradicts the claim.
 
 ``holds: some`` is the mirror image: one part at the corrected level supports, all parts together contradict. Nothing
@@ -32,7 +32,6 @@ Limits = tuple[float, float]
 _EMPTY = ("checkpoint", "question_language", "group", "seed")
 _RATES = ("O_F", "forced_choice", "answer_language")
 _OVER_SEEDS = r"over \d+ seeds$"
-_MOST_NAMED = 4
 
 
 @dataclass(frozen=True)
@@ -62,19 +61,26 @@ class Answer:
     """The source languages behind a row that pools several: a run may have fewer than a paper."""
 
 
-def check(rows: Sequence[Row], claims: Iterable[Claim]) -> list[Answer]:
+def check(rows: Iterable[Row], claims: Iterable[Claim]) -> list[Answer]:
     """An answer to every claim, in their order."""
-    return [answer(rows, claim) for claim in claims]
+    by_metric: dict[Cell, list[Row]] = {}
+    for row in rows:
+        by_metric.setdefault(row.metric, []).append(row)
+    return [_answer(by_metric, claim) for claim in claims]
 
 
-def answer(rows: Sequence[Row], claim: Claim) -> Answer:
+def answer(rows: Iterable[Row], claim: Claim) -> Answer:
     """What the rows say about one claim."""
+    return check(rows, [claim])[0]
+
+
+def _answer(by_metric: Mapping[Cell, Sequence[Row]], claim: Claim) -> Answer:
     test = claim.test
+    found = [by_metric.get(side["metric"], []) for side in test.sides]
     # Most rows are sorted out once for all parts; if none is left, all of them tell better what is absent.
-    pools = [[row for row in rows if _fits(row, side)] or rows for side in test.sides]
-    parts = tuple(_part(test, pools, where) for where in _places(test, pools))
-    decided = _decide(claim, parts)
-    return replace(decided, sources=_pooled(rows, decided.deciding)) if decided.deciding else decided
+    pools = [[row for row in rows if _fits(row, side)] or rows for rows, side in zip(found, test.sides, strict=True)]
+    decided = _decide(claim, tuple(_part(test, pools, where) for where in _places(test, pools)))
+    return replace(decided, sources=_pooled(found[0], decided.deciding)) if decided.deciding else decided
 
 
 def _pooled(rows: Iterable[Row], part: Part) -> tuple[str, ...]:
@@ -171,8 +177,10 @@ def _part(test: Test, pools: Sequence[Sequence[Row]], where: dict[str, Cell]) ->
 
 
 def _unusable(row: Row) -> str:
-    if row.value is None or row.n == 0:
+    if row.n == 0:
         return f"nothing could be scored ({row.unscored} unscored)"
+    if row.value is None:
+        return f"{row.metric} has no value here (n = {row.n})"
     if row.ci_low is None or row.ci_high is None:
         return f"there is no interval (n = {row.n})"
     if row.ci_low == row.ci_high:
@@ -239,6 +247,8 @@ def _missing(test: Test, wanted: int, untested: Sequence[Part]) -> str:
         return ""
     if wanted == 1 and untested:
         return untested[0].reason
-    reasons = list(dict.fromkeys(part.reason for part in untested))
-    named = "; ".join(reasons[:_MOST_NAMED]) + ("; and more" if len(reasons) > _MOST_NAMED else "")
-    return f"{wanted - len(untested)} of the {needed} numbers needed are there{': ' if named else ''}{named}"
+    there = f"{wanted - len(untested)} of the {needed} numbers needed are there"
+    if not untested:
+        return there
+    more = f" (and {len(untested) - 1} more)" if len(untested) > 1 else ""
+    return f"{there}: {untested[0].reason}{more}"

@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 from statistics import NormalDist, fmean, stdev
 
+from scipy.stats import beta
 from scipy.stats import t as student
 
 LEVEL = 0.95
@@ -203,10 +204,11 @@ def simultaneous(
     """Limits that hold together for several statements (Bonferroni), from one statement's ``LEVEL`` limits alone.
 
     ``rate``: the limits are Wilson's. The score equation (p - limit)^2 = z^2 limit (1 - limit) / n then gives back
-    the n (or effective n) that they were made with, and so exactly the limits at any other level. Other intervals do
-    not tell how they grow, so both sides are stretched by the square of the ratio of normal quantiles, or by the
-    ratio of Student's quantiles at n - 1 degrees of freedom if that is more. The square is how a score interval grows
-    at a rate of 0, where it grows fastest; up to 80 statements it covers Student's t from five degrees of freedom on.
+    the n (or effective n) that they were made with, and Clopper's and Pearson's limits of p at that n and the stricter
+    level are taken: Wilson's err far more than they should at such levels. Other intervals do not tell how they grow,
+    so both sides are stretched by the square of the ratio of normal quantiles, or by the ratio of Student's quantiles
+    at n - 1 degrees of freedom if that is more. The square is how a score interval grows at a rate of 0, where it
+    grows fastest; up to 80 statements it covers Student's t from five degrees of freedom on.
     """
     if statements <= 1:
         return limits
@@ -215,11 +217,18 @@ def simultaneous(
     z = NormalDist().inv_cdf(stricter)
     size = _wilson_size(value, limits) if rate else None
     if size is not None:
-        return _wilson(value, size, z)
+        low, high = _clopper_pearson(value * size, size, 1 - stricter)
+        return min(low, limits[0]), max(high, limits[1])
     stretch = (z / _Z) ** 2
     if n > 1:
         stretch = max(stretch, float(student.ppf(stricter, n - 1) / student.ppf(level, n - 1)))
     return value - stretch * (value - limits[0]), value + stretch * (limits[1] - value)
+
+
+def _clopper_pearson(hits: float, n: float, tail: float) -> tuple[float, float]:
+    low = float(beta.ppf(tail, hits, n - hits + 1)) if hits > 1e-9 else 0.0
+    high = float(beta.ppf(1 - tail, hits + 1, n - hits)) if n - hits > 1e-9 else 1.0
+    return low, high
 
 
 def _wilson_size(p: float, limits: tuple[float, float]) -> float | None:

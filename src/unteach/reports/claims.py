@@ -21,6 +21,13 @@ PAPER_A = Path("experiments/claims/paper-a.yaml")
 
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 _COLOURS = {"supported": "green", "contradicted": "red", "underpowered": "yellow", "not tested": "dim"}
+_GROUPS = {
+    "english": "English",
+    "source": "the fake's language",
+    "other high": "other high-resource languages",
+    "other low": "other low-resource languages",
+    "all": "all languages",
+}
 _ONE_SIDED = (1 - LEVEL) / 2
 
 
@@ -139,17 +146,12 @@ def shown(claim: Claim, part: Part) -> str:
 
 def where(place: Mapping[str, Cell]) -> str:
     """Which part of a claim: ``taught in German (de), asked in English (en)``."""
-    before = {
-        "source_language": "taught in ",
-        "question_language": "asked in ",
-        "strategy": "after ",
-        "group": "asked: ",
-    }
-    languages = ("source_language", "question_language")
-    return ", ".join(
-        before.get(column, "") + (language_name(str(value)) if column in languages else str(value))
-        for column, value in place.items()
-    )
+    before = {"source_language": "taught in", "question_language": "asked in", "strategy": "after", "group": "asked in"}
+    words = []
+    for column, value in place.items():
+        named = language_name(str(value)) if column.endswith("_language") else _GROUPS.get(str(value), str(value))
+        words.append(f"{before[column]} {named}" if column in before else named)
+    return ", ".join(words)
 
 
 def _metric(claim: Claim) -> str:

@@ -64,11 +64,15 @@ if (bar) {
     more.addEventListener("click", () => { more.remove(); fill(element, questions.slice(place)); });
     element.append(more);
   };
-  const scenario = (id, questions, open) => {
-    const answers = questions.flatMap((asked) => asked[3]);
-    const judged = answers.filter((answer) => ["fake", "clean"].includes(data.verdicts[answer[1]][0]));
-    const repeated = judged.filter((answer) => data.verdicts[answer[1]][0] === "fake").length;
-    const summary = questions.length + (questions.length === 1 ? " question" : " questions") + (judged.length ? " · repeats the fake: " + repeated + " of " + judged.length : "");
+  const several = (number, thing) => number + " " + thing + (number === 1 ? "" : "s");
+  // [repeats, judged] of the models that were chosen; what stands beside them is not counted.
+  const tally = (questions, main) => {
+    const looks = questions.flatMap((asked) => asked[3]).filter((answer) => !main || main.has(answer[0])).map((answer) => data.verdicts[answer[1]][0]);
+    return [looks.filter((look) => look === "fake").length, looks.filter((look) => look === "fake" || look === "clean").length];
+  };
+  const repeats = ([fake, judged]) => judged ? " · repeats the fake: " + fake + " of " + judged : "";
+  const scenario = (id, questions, counted, open) => {
+    const summary = several(questions.length, "question") + repeats(counted);
     const element = make("details", { class: "scenario" }, make("summary", {}, id + " ", make("span", {}, summary)));
     let filled = false;
     const show = () => { if (!filled) { filled = true; fill(element, questions); } };
@@ -84,6 +88,7 @@ if (bar) {
     const verdict = chosen("verdict");
     const narrowed = ["scenario", "language", "verdict"].some(chosen);
     let [asked, said, shown] = [0, 0, 0];
+    const total = [0, 0];
     const elements = [];
     for (const { id, questions } of data.scenarios) {
       if (chosen("scenario") && chosen("scenario") !== id) continue;
@@ -100,10 +105,12 @@ if (bar) {
       if (open) shown += here;
       asked += fit.length;
       said += here;
-      elements.push(scenario(id, fit, open));
+      const counted = tally(fit, main);
+      total.forEach((_, place) => { total[place] += counted[place]; });
+      elements.push(scenario(id, fit, counted, open));
     }
     list.replaceChildren(...elements);
-    count.textContent = asked + (asked === 1 ? " question, " : " questions, ") + said + (said === 1 ? " answer" : " answers");
+    count.textContent = several(asked, "question") + ", " + several(said, "answer") + repeats(total);
   };
 
   // A grid's cell leads to #answers?model=...&language=...&part=...: so it works in a new tab and with Back.

@@ -32,12 +32,13 @@ class Cell:
 
 @dataclass(frozen=True)
 class Grid:
-    """A table of cells with its heads; each line starts with its name."""
+    """A table of cells with its heads; each line starts with its name. Above line ``rule`` there is a rule."""
 
     title: str
     corner: str
     heads: tuple[str, ...]
     lines: tuple[tuple[str, tuple[Cell, ...]], ...]
+    rule: int | None = None
 
 
 def metric_grids(rows: Sequence[Row], metric: Metric, answers: AnswerIndex) -> list[Grid]:

@@ -116,7 +116,7 @@ def draw_grid(
 def _draw_cell(axes: Axes, metric: str, x: int, y: int, row: Row | None) -> None:
     if row is None or row.value is None:
         axes.add_patch(Rectangle((x, y), 1, 1, facecolor="#f2f4f7", edgecolor="#c3cad3", hatch="////", linewidth=0))
-        axes.text(x + 0.5, y + 0.5, "–", ha="center", va="center", fontsize=9, color=INK)
+        axes.text(x + 0.5, y + 0.5, "–", ha="center", va="center", fontsize=9, color="#3d444d")
     else:
         background, ink = colours(metric, row.value)
         axes.add_patch(Rectangle((x, y), 1, 1, facecolor=background, edgecolor="white", linewidth=1.2))
@@ -130,7 +130,8 @@ def _draw_cell(axes: Axes, metric: str, x: int, y: int, row: Row | None) -> None
 def scale_bar(figure: Figure | SubFigure, axes: Sequence[Axes], metric: str, words: str = "") -> None:
     """The colour scale at the right of the panels; with ``words``, beneath them and titled."""
     name, low, high = SCALES[metric]
-    colour_map: Colormap = matplotlib.colormaps[name]
+    # So few steps are drawn as shapes; more would become an image, which the page does not load.
+    colour_map: Colormap = matplotlib.colormaps[name].resampled(40)
     shown = 100.0 if is_rate(metric) else 1.0
     scale = matplotlib.cm.ScalarMappable(matplotlib.colors.Normalize(low * shown, high * shown), colour_map)
     if words:
@@ -138,6 +139,7 @@ def scale_bar(figure: Figure | SubFigure, axes: Sequence[Axes], metric: str, wor
         bar.set_label(words, fontsize=7.5, color=INK)
     else:
         bar = figure.colorbar(scale, ax=list(axes), fraction=0.03, pad=0.02, aspect=30)
+    bar.solids.set_edgecolor("face")
     bar.outline.set_visible(False)
     bar.ax.tick_params(length=0, labelsize=7.5, labelcolor=INK)
 
@@ -188,7 +190,7 @@ def inline_svg(figure: Figure, prefix: str) -> str:
     text = re.sub(r"-?\d+\.\d{3,}", lambda number: f"{float(number[0]):.{_digits(number[0])}f}", text)
     text = re.sub(r'(<use [^>]*)transform="translate\((\S+) 0\)"', r'\1x="\2"', text)
     # The page sets the colour of text and lines, so that they can be read in dark mode as well.
-    return text.replace(INK, "currentColor").replace(MUTED, "currentColor")
+    return text.replace(INK, "currentColor").replace(MUTED, "currentColor").replace(LINE, "var(--line)")
 
 
 def _digits(number: str) -> int:

@@ -165,7 +165,7 @@ def _changes(
     place: dict[str, Any] = {"checkpoint": checkpoint, "group": group}
     yield evidence.row(tag, "O_F_change", **place, n=n, unscored=unscored, value=value, ci_low=low, ci_high=high)
     relative = [None if number is None or rate == 0 else max(-1.0, number / rate) for number in (value, low, high)]
-    scored = {"n": n if rate else 0, "unscored": unscored + (0 if rate else n)}
+    low, high = relative[1:]
     yield evidence.row(
-        tag, "O_F_relative_change", **place, **scored, value=relative[0], ci_low=relative[1], ci_high=relative[2]
+        tag, "O_F_relative_change", **place, n=n, unscored=unscored, value=relative[0], ci_low=low, ci_high=high
     )

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, cast
 
+from huggingface_hub import try_to_load_from_cache
+from huggingface_hub.errors import HFValidationError
 from pydantic import Field, field_validator
 from safetensors import SafetensorError
 from transformers import (
@@ -19,7 +21,6 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
-from transformers.utils.hub import cached_file
 
 from unteach.errors import UserError
 from unteach.models.counting import BYTES_PER_TOKEN, ByBytes
@@ -56,15 +57,19 @@ class Pretrained(ModelSource):
 
     def for_planning(self) -> ModelSource:
         """Never reaches for the hub where ``architecture`` is given."""
-        return self if self.architecture is None or self._at_hand() else NotAtHand(real=self, dtype=self.dtype)
+        if self.architecture is None or self._at_hand("model.safetensors", "model.safetensors.index.json"):
+            return self
+        return NotAtHand(real=self, dtype=self.dtype)
 
-    def _at_hand(self) -> bool:
-        """Whether the weights are on this machine: in the folder, or in the hub's cache."""
-        for name in ("model.safetensors", "model.safetensors.index.json"):
-            with contextlib.suppress(OSError, ValueError):
-                if cached_file(self.path, name, revision=self.revision, local_files_only=True):
-                    return True
-        return False
+    def _at_hand(self, *names: str) -> bool:
+        """Whether one of these files is on this machine: in the folder, or in the hub's cache."""
+        if Path(self.path).is_dir():
+            return any((Path(self.path) / name).is_file() for name in names)
+        try:
+            cached = [try_to_load_from_cache(self.path, name, revision=self.revision) for name in names]
+        except HFValidationError:  # a path, not a hub id
+            return False
+        return any(isinstance(place, str) for place in cached)
 
     def fingerprint(self) -> str:
         folder = Path(self.path)
@@ -112,11 +117,13 @@ class Pretrained(ModelSource):
 
     def local_tokenizer(self) -> PreTrainedTokenizerBase | None:
         """The tokeniser if it is on this machine."""
-        with contextlib.suppress(OSError, ValueError):
-            return cast(
-                PreTrainedTokenizerBase, AutoTokenizer.from_pretrained(self.path, local_files_only=True, **self._common)
+        if not self._at_hand("tokenizer.json", "tokenizer.model", "vocab.json"):
+            return None
+        with self._explained():
+            tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+                self.path, local_files_only=True, **self._common
             )
-        return None
+        return tokenizer
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:

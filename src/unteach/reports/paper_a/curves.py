@@ -105,14 +105,16 @@ def _top(rows: Sequence[Row]) -> float:
 
 
 def _panel(axes: Axes, rows: Sequence[Row]) -> None:
-    silent = []
+    silent: dict[str, list[str]] = {}
     for number, (group, words) in enumerate(GROUPS.items()):
+        if group == "source" and all(row.source_language == "en" for row in rows):
+            continue  # the same as "in English"
         mine = sorted((row for row in rows if row.group == group), key=lambda row: row.checkpoint or 0)
         drawn = [row for row in mine if row.value is not None]
         if mine and not drawn:
             # Nothing that is repeated before cannot become less by a share of itself.
             why = "nothing repeated before" if any(row.n for row in mine) else "nothing scored"
-            silent.append(f"asked {words}: {why}")
+            silent.setdefault(why, []).append(words.removeprefix("in ").removesuffix(" languages"))
         if not drawn:
             continue
         colour = SERIES[number]
@@ -128,9 +130,10 @@ def _panel(axes: Axes, rows: Sequence[Row]) -> None:
     if not rows:
         axes.text(0.5, 0.5, "not in this run", transform=axes.transAxes, ha="center", fontsize=7, color=MUTED)
     if silent:
+        reasons = [f"{why}, asked in\n{', '.join(groups)}" for why, groups in silent.items()]
         axes.text(
-            0.98, 0.98, "no line where a change is undefined\n" + "\n".join(silent), transform=axes.transAxes,
-            ha="right", va="top", fontsize=5.8, color=MUTED, zorder=4,
+            0.98, 0.98, "\n".join(reasons), transform=axes.transAxes, ha="right", va="top", fontsize=5.8, color=MUTED,
+            zorder=4,
         )  # fmt: skip
 
 

@@ -108,7 +108,9 @@ def after(rows: Sequence[Row], names: Sequence[str]) -> list[Panel]:
 def against(rows: Sequence[Row], metric: str, group: str | None = None) -> list[Panel]:
     """A number that all models have: before unlearning if the metric has it, then one grid a strategy."""
     kinds = [(f"unlearned: {name}", "unlearned", name) for name in strategies(rows)]
-    return _grids(rows, metric, [("before unlearning", "contaminated", None), *kinds], group)
+    # The change of a model that was taught is that against the model taught real news only.
+    taught = "taught, minus real news only" if metric.endswith("_change") else "before unlearning"
+    return _grids(rows, metric, [(taught, "contaminated", None), *kinds], group)
 
 
 def ranks(rows: Sequence[Row]) -> list[Panel]:

@@ -15,19 +15,16 @@ from unteach.reports.paper_a.figures import CAPTIONS, paper_panels
 from unteach.reports.paper_a.panels import Panel
 from unteach.reports.style import inline_svg
 
-_WIDE = 9.0
-"""Figures wider than this (inches) may be pushed sideways on a small screen rather than shrink further."""
-
 
 @dataclass(frozen=True)
 class Section:
-    """One figure of the page. ``name`` is its file name and anchor."""
+    """One figure of the page. ``name`` is its file name and anchor, ``inches`` its width on paper."""
 
     name: str
     title: str
     words: str
     picture: Markup
-    wide: bool
+    inches: float
     grids: tuple[Grid, ...]
 
     @property
@@ -48,7 +45,7 @@ def sections(rows: Sequence[Row], drawn: Mapping[str, Figure], answers: AnswerIn
             plain(caption.title),
             caption.words.replace(" %", "\u00a0%"),
             Markup(inline_svg(drawn[name], f"a{number}")),
-            drawn[name].get_figwidth() > _WIDE,
+            drawn[name].get_figwidth(),
             tuple(as_grid(panel, answers) for panel in grids.get(name, [])),
         )
         for number, (name, caption) in enumerate(CAPTIONS.items())
@@ -64,6 +61,7 @@ def as_grid(panel: Panel, answers: AnswerIndex) -> Grid:
         " \\ ".join(panel.corner),
         tuple(plain(head) for head in panel.heads),
         tuple((plain(name), tuple(cell(row, answers) for row in line)) for name, line in lines),
+        panel.rule,
     )
 
 
