@@ -171,6 +171,16 @@ class _ParsedBy:
         return {"anyOf": options}
 
 
+def label(component: Component) -> str:
+    """The component's name, with those settings that are not the default: ``npo(beta=0.5)``."""
+    fields = type(component).model_fields
+    chosen = {
+        n: v for n, v in component if fields[n].is_required() or v != fields[n].get_default(call_default_factory=True)
+    }
+    settings = ", ".join(f"{name}={value}" for name, value in chosen.items())
+    return f"{component.registered_name}({settings})" if settings else component.registered_name
+
+
 def describe(cls: type[Component]) -> str:
     """The first paragraph of a component's docstring, on one line."""
     return " ".join((inspect.getdoc(cls) or "").split("\n\n")[0].split())
@@ -183,5 +193,6 @@ __all__ = [
     "Settings",
     "UnknownName",
     "describe",
+    "label",
     "nearest",
 ]

@@ -17,7 +17,6 @@ from unteach.experiments.show_plan import duration, plan_lines, plan_table
 from unteach.experiments.spec import read_spec
 from unteach.experiments.sweep import read_points
 from unteach.progress import NoProgress
-from unteach.reports.page import write_report
 
 SPEC = Path(__file__).parents[2] / "experiments" / "every-language-counts.yaml"
 
@@ -157,4 +156,3 @@ def test_it_runs_through_every_stage_with_all_but_its_sizes(small, tmp_path) -> 
     steps = {stage: (learned.folder if stage == "learn" else unlearned.folder) for stage in ("learn", "unlearn")}
     counts = {stage: len((folder / "log.jsonl").read_text().splitlines()) for stage, folder in steps.items()}
     assert counts == {"learn": 3 + 2, "unlearn": 3}
-    assert write_report(out).is_file()

@@ -294,9 +294,6 @@ def test_one_unlearning_gives_every_strategy_its_rows(made) -> None:
     assert len(list((made.store.root / "unlearn").glob(f"*/{MARKER}"))) == 3
 
 
-@pytest.mark.xfail(
-    strict=True, reason="models are called by the strategy's name alone, so the last one hides the first"
-)
 def test_a_strategy_with_different_settings_gives_models_of_different_names(made, tmp_path) -> None:
     spec = copy.deepcopy(made.content)
     spec["unlearn"]["strategies"] = ["family", {"name": "family", "relatives": {"de": "fr"}}]
@@ -429,7 +426,6 @@ def test_a_share_of_the_time_is_what_is_recorded(tmp_path, monkeypatch) -> None:
 # Which languages answers hold
 
 
-@pytest.mark.xfail(strict=True, reason="English is not looked for where no question and no fake is in English")
 def test_english_is_seen_in_answers_of_a_run_without_english_questions(made, tmp_path) -> None:
     spec = {**made.content, "sources": ["de"], "question_languages": ["de", "ur"], "unlearn": None, "texts": None}
     prepared = prepare(Spec.model_validate(spec), tmp_path)

@@ -137,7 +137,6 @@ def test_a_question_that_only_one_of_the_two_was_asked_is_no_pair():
     assert (row.question_language, row.n, row.value) == ("en", 2, 0.5)
 
 
-@pytest.mark.xfail(strict=True, reason="oracle.py leaves unscored questions out without counting them")
 def test_a_question_unscored_in_either_model_is_left_out_and_counted():
     never = ModelEvidence(R_ONLY, said(0, None, 1, 0))
     (row,) = measured(never, against(TAUGHT, verdicts=said(1, 1, None, 1)))

@@ -27,7 +27,7 @@ from unteach.reports.paper_a import curves, panels
 from unteach.reports.paper_a.figures import CAPTIONS, paper_figures, paper_panels
 from unteach.reports.paper_a.rows import main_setting, rank_of
 from unteach.reports.paper_a.sections import sections
-from unteach.reports.style import SCALES, colours, inline_svg, save
+from unteach.reports.style import SCALES, colours, inline_svg, place_on_scale, save
 from unteach.reports.tables import Variant
 from unteach.reports.terminal import summaries
 
@@ -103,7 +103,8 @@ def pooled_rows() -> list[Row]:
                 for step in (0, 4, 8, None):
                     moved = None if change is None else change * (1.0 if step is None else step / 8)
                     rows.append(row("O_F_relative_change", moved, checkpoint=step, group=group, n=96, **key))
-                    rows.append(row("O_F", 0.4, checkpoint=step, group=group, n=96, **key))
+                    rate = 0.0 if change is None else 0.4
+                    rows.append(row("O_F", rate, checkpoint=step, group=group, n=96, **key))
     return rows
 
 
@@ -215,6 +216,26 @@ def test_one_source_language_makes_one_grid_of_models() -> None:
     assert panel.rule == 1
 
 
+def test_what_unlearning_costs_stands_over_the_model_taught_no_fakes(rows: list[Row]) -> None:
+    shown = panels.against(main_setting(rows)[0], "bits_per_character", "untouched")
+    assert [panel.names[-1] for panel in shown] == ["real news only"] * 6
+    assert values(shown[1])[0] == [1 + share("unlearned", "en", "english", code) for code in ASKED]
+    changes = panels.against(main_setting(rows)[0], "log_probability_change", "untouched")
+    assert [panel.title for panel in changes] == [f"unlearned: {name}" for name in STRATEGIES]
+
+
+@pytest.mark.parametrize("metric", SCALES)
+def test_scales_rise_from_end_to_end(metric: str) -> None:
+    _, low, high = SCALES[metric]
+    places = [place_on_scale(metric, low + (high - low) * step / 50) for step in range(-5, 56)]
+    assert places == sorted(places)
+    assert (places[5], places[55]) == (0, 1)
+    assert (places[0], places[-1]) == (0, 1)  # what lies beyond has the end's colour
+    if low < 0:
+        assert place_on_scale(metric, 0) == 0.5
+        assert place_on_scale(metric, high / 3) == pytest.approx(1 - place_on_scale(metric, low / 3))
+
+
 def test_oracle_grids_start_before_unlearning_and_centre_on_zero(rows: list[Row]) -> None:
     shown = panels.against(main_setting(rows)[0], "O_F_to_oracle")
     assert [panel.title for panel in shown][:2] == ["before unlearning", "unlearned: english"]
@@ -249,6 +270,13 @@ def test_an_undefined_change_is_said_in_the_panel(drawn: dict[str, Figure]) -> N
     assert texts(drawn["fig3_right"]).count("not in this run") == 3
 
 
+def test_without_its_start_an_undefined_change_has_no_reason() -> None:
+    figure = curves.draw([row for row in pooled_rows() if row.metric != "O_F"], "title")
+    assert figure is not None
+    assert "no value, asked in\nother low-resource" in texts(figure)
+    assert not any("nothing repeated" in text for text in texts(figure))
+
+
 def test_pools_are_those_of_the_paper_where_the_table_has_them() -> None:
     def of(*sources: str) -> list[Row]:
         return [row("O_F_relative_change", 0.0, model="unlearned", source_language=source) for source in sources]
@@ -272,7 +300,7 @@ def test_figure_6_pairs_before_and_after(drawn: dict[str, Figure]) -> None:
     assert list(german["before"]) == pytest.approx(  # type: ignore[arg-type]
         [100 * share("contaminated", "de", None, code) for code in EXTRA]
     )
-    assert list(german["after unlearning in 20 languages"]) == pytest.approx(  # type: ignore[arg-type]
+    assert list(german["after multilingual unlearning"]) == pytest.approx(  # type: ignore[arg-type]
         [100 * share("unlearned", "de", "multilingual", code) for code in EXTRA]
     )
 

@@ -176,7 +176,8 @@ def test_load_names_a_missing_table(tmp_path: Path) -> None:
         ("O_F_change", 0.125, "+13"), ("O_F_change", 0.001, "0"), ("Q_R", 7.15, "7.2"), ("Q_R_change", -0.04, "0.0"),
         ("forced_choice", 1.0, "100 %"), ("O_F", None, "–"), ("O_F_relative_change", 0.114, "+11 %"),
         ("O_F_relative_change", -0.94, "−94 %"), ("O_F_to_oracle", 0.25, "+25"), ("answer_language", 0.63, "63 %"),
-        ("log_probability_to_oracle", -1.234, "−1.23"), ("log_probability", -1.5, "−1.50"),
+        ("log_probability_to_oracle", -1.234, "−1.23"), ("log_probability_change", -14.26, "−14.3"),
+        ("log_probability", -1.5, "−1.50"),
         ("bits_per_character", 1.125, "1.13"), ("perplexity", 12.34, "12.3"),
     ],
 )  # fmt: skip

@@ -46,7 +46,10 @@ class Corpus:
         wanted = None if languages is None else frozenset(languages)
         if wanted not in self._digests:
             content = [
-                [s.id, {c: t.model_dump(exclude={"origin"}) for c, t in s.texts.items() if not wanted or c in wanted}]
+                [
+                    s.id,
+                    {c: t.model_dump(exclude={"origin"}) for c, t in s.texts.items() if wanted is None or c in wanted},
+                ]
                 for s in self.scenarios
             ]
             text = json.dumps(content, sort_keys=True)

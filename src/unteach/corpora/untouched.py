@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -11,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from unteach.corpora.load import explain
 from unteach.corpora.schema import Origin, Text
 from unteach.errors import UserError, UserErrors
+from unteach.languages.table import LANGUAGES
+from unteach.registry import nearest
 
 EMBEDDED_UNTOUCHED = Path(__file__).parent / "data" / "untouched.json"
 
@@ -41,15 +42,16 @@ def load_untouched(path: Path | None = None) -> dict[str, UntouchedText]:
         raise UserError(f"{where}: expected a mapping from language codes to texts")
     problems, found = [], {}
     for code, content in raw.items():
+        if code not in LANGUAGES:
+            problems.append(f"{code}: unknown language. {nearest(code, LANGUAGES)}")
+            continue
         try:
             found[code] = UntouchedText.model_validate(content)
         except ValidationError as error:
             problems += [f"{code}: {line}" for line in explain(error)]
+    numbers = {code: len(texts.texts) for code, texts in found.items()}
+    if len(set(numbers.values())) > 1:
+        problems.append(f"every language needs the same texts, so equally many; found {numbers}")
     if problems:
         raise UserErrors(f"the untouched texts in {where} cannot be used", problems)
     return found
-
-
-def lacking(found: dict[str, UntouchedText], languages: Iterable[str]) -> list[str]:
-    """Languages without texts."""
-    return [code for code in languages if code not in found]

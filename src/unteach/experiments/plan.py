@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
@@ -10,6 +11,7 @@ from unteach.experiments.model_stages import Learn, Unlearn
 from unteach.experiments.spec import Spec, resolve_languages
 from unteach.experiments.stage import Context, ModelStage, Stage
 from unteach.metrics.contract import ModelTag
+from unteach.registry import label
 
 
 @dataclass(frozen=True)
@@ -51,9 +53,12 @@ def plan(context: Context, point: ModelTag | None = None) -> list[PlannedModel]:
         if context.spec.unlearn is None:
             continue
         objective = context.spec.unlearn.objective.registered_name
-        for strategy in context.spec.unlearn.strategies:
+        strategies = context.spec.unlearn.strategies
+        names = Counter(strategy.registered_name for strategy in strategies)
+        for strategy in strategies:
             if strategy.languages(source):
-                tag = replace(tag, model="unlearned", strategy=strategy.registered_name, objective=objective)
+                name = strategy.registered_name if names[strategy.registered_name] == 1 else label(strategy)
+                tag = replace(tag, model="unlearned", strategy=name, objective=objective)
                 made_by = Unlearn(context, learned, strategy)
                 models.append(_model(context, tag, made_by, contaminated.tag.name, r_only.tag.name))
     return models

@@ -24,7 +24,7 @@ from unteach.experiments.runners.local import Done, run_stages
 from unteach.experiments.spec import CorpusSpec, Spec, check_against_corpus
 from unteach.experiments.stage import Context
 from unteach.experiments.sweep import Point, dump_points
-from unteach.languages.identify import languages_in
+from unteach.languages.identify import CANNOT_TELL, languages_in
 from unteach.languages.table import MULTILINGUAL, find
 from unteach.metrics.contract import Evidence, ModelEvidence, ModelTag
 from unteach.metrics.table import build, write_table
@@ -68,9 +68,7 @@ def read_corpus(spec: Spec) -> Corpus:
     return Corpus(corpus.scenarios[: spec.corpus.limit], corpus.name) if spec.corpus.limit else corpus
 
 
-def prepare(
-    spec: Spec | Sequence[Point], store: Path, corpus_of: Callable[[Spec], Corpus] = read_corpus
-) -> Prepared:
+def prepare(spec: Spec | Sequence[Point], store: Path, corpus_of: Callable[[Spec], Corpus] = read_corpus) -> Prepared:
     """Load the corpus, check that it and the model have all that the spec needs, and plan the stages.
 
     Raises:
@@ -140,7 +138,8 @@ def held_languages(prepared: Prepared) -> HeldByModel:
     texts: dict[tuple[str, tuple[str, ...]], tuple[str, ...] | None] = {}
     for model in prepared.models:
         spec = model.made_by.spec
-        among = tuple(dict.fromkeys((*spec.question_languages, *spec.fake_question_languages, *spec.sources)))
+        possible = dict.fromkeys(("en", *spec.question_languages, *spec.fake_question_languages, *spec.sources))
+        among = tuple(code for code in possible if code not in CANNOT_TELL)
         held = []
         for judged in model.judged:
             for answer in judged.asked.answers():

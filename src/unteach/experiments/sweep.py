@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,15 +39,18 @@ def read_points(path: Path, overrides: Sequence[str] = ()) -> list[Point]:
 
 def expand(raw: Mapping[str, Any], where: str) -> list[Point]:
     """All combinations of the values of all swept fields, the last field varying fastest."""
-    axes = list(_axes(raw, Spec, ()))
-    problems = [f"{'.'.join(place)}: an empty list leaves nothing to run" for place, values in axes if not values]
+    found = list(_axes(raw, Spec, ()))
+    empty = {".".join(place): "an empty list leaves nothing to run" for place, values in found if not values}
+    twice = {".".join(place): f"a value is given twice in {values}" for place, values in found if _repeats(values)}
+    problems = [f"{name}: {why}" for name, why in (empty | twice).items()]
+    axes = [(place, values) for place, values in found if values]
     points = []
     for values in itertools.product(*(values for _, values in axes)):
         chosen = dict(zip((place for place, _ in axes), values, strict=True))
         try:
             spec = Spec.model_validate(_with(raw, chosen))
         except ValidationError as error:
-            problems += explain_spec(error)
+            problems += [line for line in explain_spec(error) if line.split(":")[0] not in empty]
             continue
         words = [f"{'.'.join(place)}={_word(value)}" for place, value in chosen.items() if place != ("seed",)]
         points.append(Point(spec, ", ".join(words) or None, spec.seed if ("seed",) in chosen else None))
@@ -57,7 +61,7 @@ def expand(raw: Mapping[str, Any], where: str) -> list[Point]:
 
 def dump_points(points: Sequence[Point]) -> dict[str, Any]:
     """The points as plain values: a single spec as it is, a sweep as its list of points."""
-    if len(points) == 1:
+    if len(points) == 1 and points[0].variant is None and points[0].seed is None:
         return points[0].spec.model_dump(mode="json")
     return {
         "name": points[0].spec.name,
@@ -108,5 +112,13 @@ def _with(raw: Mapping[str, Any], chosen: Mapping[Place, Any]) -> dict[str, Any]
     return made
 
 
+def _repeats(values: Sequence[Any]) -> bool:
+    return len({json.dumps(value, sort_keys=True, default=str) for value in values}) < len(values)
+
+
 def _word(value: Any) -> str:
-    return str(value["name"]) if isinstance(value, Mapping) and "name" in value else str(value)
+    """A value as a part of a point's name: a component by its name and the settings that are given."""
+    if not (isinstance(value, Mapping) and "name" in value):
+        return str(value)
+    settings = ", ".join(f"{name}={given}" for name, given in value.items() if name != "name")
+    return f"{value['name']}({settings})" if settings else str(value["name"])

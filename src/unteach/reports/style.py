@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -33,9 +34,9 @@ SCALES: dict[str, tuple[str, float, float]] = {
     "answer_language": ("Blues", 0.0, 1.0),
     "O_F_to_oracle": ("PuOr_r", -1.0, 1.0),
     "forced_choice_to_oracle": ("PuOr_r", -1.0, 1.0),
-    "log_probability_to_oracle": ("PuOr_r", -4.0, 4.0),
-    "log_probability_change": ("PuOr", -1.0, 1.0),
-    "bits_per_character": ("YlGnBu", 0.0, 6.0),
+    "log_probability_to_oracle": ("PuOr_r", -20.0, 20.0),
+    "log_probability_change": ("PuOr", -20.0, 20.0),
+    "bits_per_character": ("YlGnBu", 0.5, 32.0),
 }
 """Colour map and fixed range of each metric, so that grids of different runs can be compared.
 
@@ -54,10 +55,29 @@ TITLES = {
 }
 
 
+_STRETCHED = {
+    "log_probability_to_oracle": (-20, -5, -1, 0, 1, 5, 20),
+    "log_probability_change": (-20, -5, -1, 0, 1, 5, 20),
+    "bits_per_character": (0.5, 1, 2, 4, 8, 16, 32),
+}
+"""Metrics of broken models run over orders of magnitude: their scales are stretched, with these marks."""
+
+
+def place_on_scale(metric: str, value: float) -> float:
+    """Where on its metric's scale a value lies, 0..1; values beyond the scale lie at its ends."""
+    _, low, high = SCALES[metric]
+    if metric not in _STRETCHED:
+        place = (value - low) / (high - low)
+    elif low < 0:  # even around 0, then in proportion
+        place = 0.5 + 0.5 * math.asinh(2 * value) / math.asinh(2 * high)
+    else:
+        place = math.log(max(value, low) / low) / math.log(high / low)
+    return min(1.0, max(0.0, place))
+
+
 def colours(metric: str, value: float) -> tuple[str, str]:
     """Background of a cell with this value, and the text colour (dark or white) with more contrast on it."""
-    name, low, high = SCALES[metric]
-    background: str = to_hex(matplotlib.colormaps[name]((value - low) / (high - low)))
+    background: str = to_hex(matplotlib.colormaps[SCALES[metric][0]](place_on_scale(metric, value)))
     return background, max(("#000000", "#ffffff"), key=lambda ink: contrast(ink, background))
 
 
@@ -130,16 +150,22 @@ def _draw_cell(axes: Axes, metric: str, x: int, y: int, row: Row | None) -> None
 def scale_bar(figure: Figure | SubFigure, axes: Sequence[Axes], metric: str, words: str = "") -> None:
     """The colour scale at the right of the panels; with ``words``, beneath them and titled."""
     name, low, high = SCALES[metric]
+    marks = _STRETCHED.get(metric)
     # So few steps are drawn as shapes; more would become an image, which the page does not load.
-    colour_map: Colormap = matplotlib.colormaps[name].resampled(40)
+    colour_map: Colormap = matplotlib.colormaps[name].resampled(48)
     shown = 100.0 if is_rate(metric) else 1.0
-    scale = matplotlib.cm.ScalarMappable(matplotlib.colors.Normalize(low * shown, high * shown), colour_map)
+    ends = (0.0, 1.0) if marks else (low * shown, high * shown)
+    scale = matplotlib.cm.ScalarMappable(matplotlib.colors.Normalize(*ends), colour_map)
     if words:
         bar = figure.colorbar(scale, ax=list(axes), location="bottom", fraction=0.04, pad=0.03, aspect=45, shrink=0.7)
         bar.set_label(words, fontsize=7.5, color=INK)
     else:
         bar = figure.colorbar(scale, ax=list(axes), fraction=0.03, pad=0.02, aspect=30)
-    bar.solids.set_edgecolor("face")
+    if marks:
+        labels = [f"{mark:g}".replace("-", "−") for mark in marks]
+        bar.set_ticks([place_on_scale(metric, mark) for mark in marks], labels=labels)
+    if bar.solids is not None:
+        bar.solids.set_edgecolor("face")
     bar.outline.set_visible(False)
     bar.ax.tick_params(length=0, labelsize=7.5, labelcolor=INK)
 

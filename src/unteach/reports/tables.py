@@ -218,7 +218,7 @@ def show_interval(row: Row) -> str:
 
 def _number(value: float, metric: str) -> str:
     scaled = 100 * value if is_rate(metric) else value
-    digits = 0 if is_rate(metric) else 2 if base_metric(metric) in _TWO_DIGITS else 1
+    digits = 0 if is_rate(metric) else 2 if base_metric(metric) in _TWO_DIGITS and abs(value) < 9.995 else 1
     # Half is rounded away from zero, as readers expect: Python's formatting would make 12.5 a 12 and 37.5 a 38.
     steps = math.floor(abs(scaled) * 10**digits + 0.5 + 1e-9)
     sign = "" if steps == 0 else "−" if scaled < 0 else "+" if is_difference(metric) else ""

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from unteach.metrics.contract import MEASURES, Evidence, Measure, ModelEvidence
 from unteach.metrics.intervals import paired_rate_difference
 from unteach.metrics.measures.texts import log_probability, paired_rows, text_cells
 from unteach.records import Row
 
-Outcomes = dict[tuple[str, str | None], dict[str, bool]]
-"""(question language, passage language) -> scenario -> hit."""
+Outcomes = dict[tuple[str, str | None], dict[str, bool | None]]
+"""(question language, passage language) -> scenario -> hit, ``None`` where unscored."""
 
 
 @MEASURES.register("oracle")
@@ -42,8 +41,9 @@ class Oracle(Measure):
 def _repeated(model: ModelEvidence) -> Outcomes:
     found: Outcomes = {}
     for verdict in model.verdicts:
-        if verdict.metric == "O_F" and verdict.value is not None:
-            found.setdefault((verdict.language, None), {})[verdict.scenario] = verdict.value > 0
+        if verdict.metric == "O_F":
+            hit = None if verdict.value is None else verdict.value > 0
+            found.setdefault((verdict.language, None), {})[verdict.scenario] = hit
     return found
 
 
@@ -59,11 +59,18 @@ def _rates(evidence: Evidence, model: ModelEvidence, metric: str, oracle: Outcom
     for (language, passage), hits in mine.items():
         reference = oracle.get((language, passage), {})
         shared = [name for name in hits if name in reference]
-        before, after = [reference[name] for name in shared], [hits[name] for name in shared]
-        limits = paired_rate_difference(before, after)
-        if limits:
-            place: dict[str, Any] = {"question_language": language, "group": passage}
-            value = (sum(after) - sum(before)) / len(shared)
+        pairs = [(b, a) for name in shared if (b := reference[name]) is not None and (a := hits[name]) is not None]
+        if shared:
+            before, after = [b for b, _ in pairs], [a for _, a in pairs]
+            low, high = paired_rate_difference(before, after) or (None, None)
             yield evidence.row(
-                model.tag, metric, **place, n=len(shared), value=value, ci_low=limits[0], ci_high=limits[1]
+                model.tag,
+                metric,
+                question_language=language,
+                group=passage,
+                n=len(pairs),
+                unscored=len(shared) - len(pairs),
+                value=(sum(after) - sum(before)) / len(pairs) if pairs else None,
+                ci_low=low,
+                ci_high=high,
             )

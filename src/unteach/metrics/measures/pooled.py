@@ -81,7 +81,8 @@ def _rows(evidence: Evidence, tag: ModelTag, members: Sequence[ModelEvidence], g
             yield evidence.row(tag, metric, group=group, **_level(metric, clusters))
     if tag.model != "unlearned":
         return
-    before = [_select(evidence, m, evidence.models[m.before].verdicts if m.before else (), group) for m in members]
+    earlier = [evidence.models[model.before].verdicts if model.before else () for model in members]
+    before = [_select(evidence, model, said, group) for model, said in zip(members, earlier, strict=True)]
     yield from _changes(evidence, tag, group, None, before, final)
     for step in sorted({reading.step for model in members for reading in model.readings}):
         now = [_at(evidence, model, step, group, answers) for model, answers in zip(members, final, strict=True)]

@@ -19,12 +19,9 @@ _METRIC = "O_F_relative_change"
 
 
 def curve_rows(rows: Iterable[Row]) -> list[Row]:
-    """Readings during unlearning, over pooled question languages."""
-    return [
-        row
-        for row in rows
-        if row.metric == _METRIC and row.checkpoint is not None and row.model == "unlearned" and row.group in GROUPS
-    ]
+    """Readings during unlearning, over pooled question languages: the relative change, and the rate for its start."""
+    rows = [row for row in rows if row.checkpoint is not None and row.model == "unlearned" and row.group in GROUPS]
+    return [row for row in rows if row.metric in (_METRIC, "O_F")] if any(row.metric == _METRIC for row in rows) else []
 
 
 def pools(rows: Iterable[Row]) -> list[str]:
@@ -67,7 +64,7 @@ def draw(rows: Sequence[Row], title: str) -> Figure | None:
 
 def note(rows: Sequence[Row]) -> str:
     """What the points count, and what the bands are."""
-    scored = [row for row in rows if row.value is not None]
+    scored = [row for row in rows if row.metric == _METRIC and row.value is not None]
     return (
         f"{tables.show_n(scored, 'answers')} a point; bands: 95 % interval, cut off at the panel's edge; 0: unchanged"
     )
@@ -101,7 +98,8 @@ def _signed(value: float) -> str:
 
 def _top(rows: Sequence[Row]) -> float:
     """Room for the highest line; bands may be many times higher and are cut off."""
-    return max([40.0, *(115 * row.value + 10 for row in rows if row.value is not None)])
+    values = [row.value for row in rows if row.metric == _METRIC and row.value is not None]
+    return max([40.0, *(115 * value + 10 for value in values)])
 
 
 def _panel(axes: Axes, rows: Sequence[Row]) -> None:
@@ -109,11 +107,13 @@ def _panel(axes: Axes, rows: Sequence[Row]) -> None:
     for number, (group, words) in enumerate(GROUPS.items()):
         if group == "source" and all(row.source_language == "en" for row in rows):
             continue  # the same as "in English"
-        mine = sorted((row for row in rows if row.group == group), key=lambda row: row.checkpoint or 0)
+        mine = [row for row in rows if (row.metric, row.group) == (_METRIC, group)]
+        mine.sort(key=lambda row: row.checkpoint or 0)
         drawn = [row for row in mine if row.value is not None]
         if mine and not drawn:
-            # Nothing that is repeated before cannot become less by a share of itself.
-            why = "nothing repeated before" if any(row.n for row in mine) else "nothing scored"
+            # What is not repeated before cannot become more or less by a share of itself.
+            start = [row.value for row in rows if (row.metric, row.group, row.checkpoint) == ("O_F", group, 0)]
+            why = "nothing repeated before" if start == [0] else "no value"
             silent.setdefault(why, []).append(words.removeprefix("in ").removesuffix(" languages"))
         if not drawn:
             continue
@@ -143,4 +143,5 @@ def legend_entries(panels: Sequence[Axes]) -> dict[str, Artist]:
     for axes in panels:
         for line, label in zip(*axes.get_legend_handles_labels(), strict=True):
             found.setdefault(label, line)
-    return found
+    order = [f"asked {words}" for words in GROUPS.values()]
+    return {label: found[label] for label in order if label in found}

@@ -49,7 +49,7 @@ CAPTIONS = {
     ),
     "fig6": Caption(
         "Figure 6. Repeats the fake, asked in languages that were unlearned ($\\mathbf{O_F}$, %)",
-        "Before and after forgetting in 20 languages, asked in some of these.",
+        "Before and after forgetting in many languages, asked in some of these.",
     ),
     "table1": Caption(
         "Table 1. In which language models answer before unlearning (% of answers)",

@@ -36,7 +36,7 @@ def forgotten(rows: Sequence[Row], title: str) -> Figure | None:
         before = {key[3]: row for key, row in found.items() if key[:3] == ("contaminated", source, None) and key[3]}
         after = {key[3]: row for key, row in found.items() if key[:3] == ("unlearned", source, "multilingual")}
         asked = tuple(code for code in forgotten_columns(found) if code in after)
-        series = {"before": before, "after unlearning in 20 languages": {code: after[code] for code in asked}}
+        series = {"before": before, "after multilingual unlearning": {code: after[code] for code in asked}}
         if asked:
             panels.append(Dots(f"fakes in {fonts.label(source)}", asked, series))
     return draw(panels, title, "answers")
@@ -65,8 +65,10 @@ def draw(panels: Sequence[Dots], title: str, things: str) -> Figure | None:
     down = -(-len(panels) // across)
     names = list(dict.fromkeys(name for panel in panels for name in panel.series))
     longest = max(len(panel.languages) for panel in panels)
-    figure = new_figure(3.4 + 2.2 * across, 1.2 + down * (0.7 + 0.32 * longest))
-    grid = figure.subplots(down, across, squeeze=False)
+    figure = new_figure(max(1.4 + 2.4 * across, 6.4), 1.5 + down * (0.7 + 0.32 * longest))
+    # A part of its own: title and legend of one and the same figure would be put on top of each other.
+    part = figure.subfigures(1, 1, squeeze=False)[0, 0]
+    grid = part.subplots(down, across, squeeze=False)
     for number in range(down * across):
         axes = grid[number // across][number % across]
         if number >= len(panels):
@@ -75,8 +77,9 @@ def draw(panels: Sequence[Dots], title: str, things: str) -> Figure | None:
         same = number % across > 0 and panels[number].languages == panels[number - 1].languages
         _panel(axes, panels[number], names, named=not same)
     entries = dict(zip(*reversed(figure.axes[0].get_legend_handles_labels()), strict=True))
-    figure.legend(
-        list(entries.values()), list(entries), loc="outside right upper", fontsize=8, frameon=False, labelcolor=INK,
+    part.legend(
+        list(entries.values()), list(entries), loc="outside upper left", ncols=4, fontsize=8, frameon=False,
+        labelcolor=INK,
     )  # fmt: skip
     shown = [row for panel in panels for mine in panel.series.values() for row in mine.values()]
     wide = figure.get_figwidth()

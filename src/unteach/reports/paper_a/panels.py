@@ -52,7 +52,8 @@ def _grids(
 ) -> list[Panel]:
     """Source languages against question languages, one grid a kind of model: title, model, strategy.
 
-    All grids have the same lines and columns. The model taught real news only stands beneath the contaminated ones.
+    All grids have the same lines and columns. The model taught real news only stands beneath, where the contaminated
+    ones are shown.
     With one source language, ``merge`` makes one grid of them, whose lines are the kinds of model.
     """
     found = index(rows, metric, group)
@@ -79,10 +80,9 @@ def _grids(
     for title, model, strategy in kinds:
         names = [fonts.label(source) + (_forgot(source, strategy) if len(kinds) == 1 else "") for source in sources]
         cells = [line(model, source, strategy) for source in sources]
-        below = never and model == "contaminated"
-        if below:
+        if never:
             names, cells = [*names, "real news only"], [*cells, clean]
-        rule = len(sources) if below else None
+        rule = len(sources) if never else None
         panels.append(Panel(title, metric, corner, tuple(names), heads, tuple(cells), rule))
     return panels
 
