@@ -124,7 +124,7 @@ def test_settings_of_a_component_in_a_natural_list_are_no_axis():
 def test_names_of_components_are_an_axis():
     made = points(unlearn__objective=["grad_diff", "grad_ascent", {"name": "npo", "beta": 0.5}])
     assert [point.variant for point in made] == [
-        f"unlearn.objective={name}" for name in ("grad_diff", "grad_ascent", "npo")
+        f"unlearn.objective={name}" for name in ("grad_diff", "grad_ascent", "npo(beta=0.5)")
     ]
     assert [point.spec.unlearn.objective.registered_name for point in made] == ["grad_diff", "grad_ascent", "npo"]
     assert made[2].spec.unlearn.objective.beta == 0.5

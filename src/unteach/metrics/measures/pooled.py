@@ -8,7 +8,7 @@ from typing import Any
 
 from unteach.languages.table import LANGUAGES
 from unteach.metrics.contract import MEASURES, Evidence, Measure, ModelEvidence, ModelTag, known
-from unteach.metrics.intervals import clustered_mean, clustered_rate
+from unteach.metrics.intervals import clustered_mean, clustered_rate, paired_rate_difference
 from unteach.records import Row, Verdict
 
 GROUPS = ("english", "source", "other high", "other low", "all")
@@ -27,8 +27,9 @@ class Pooled(Measure):
 
     O_F_change = after - before; O_F_relative_change = (after - before) / before, which has no value where nothing was
     there before. Answers on one scenario are one cluster, in whatever language and of whatever model: rates carry a
-    Wilson interval at the effective n, means and changes Student's t over scenarios; the relative change takes the
-    rate before as given. A model that was stopped stays, at later checkpoints, as it was kept.
+    Wilson interval at the effective n, means and changes Student's t over scenarios (Newcombe's paired interval over
+    scenarios where no answer changed, or all did); the relative change takes the rate before as given. A model that
+    was stopped stays, at later checkpoints, as it was kept.
     """
 
     source = "Paper A, sections 2.2 and 3.2 (Figs. 2, 3 and 5)"
@@ -146,8 +147,7 @@ def _changes(
     after: Sequence[Answers],
 ) -> Iterator[Row]:
     """O_F_change and O_F_relative_change, question by question."""
-    differences: dict[str, list[float]] = {}
-    earlier: list[float] = []
+    pairs: dict[str, list[tuple[float, float]]] = {}
     unscored = 0
     for old, new in zip(before, after, strict=True):
         start = _values(old, "O_F")
@@ -156,13 +156,13 @@ def _changes(
             if was is None or now is None:
                 unscored += 1
                 continue
-            differences.setdefault(key[1], []).append(now - was)
-            earlier.append(was)
-    if not earlier:
+            pairs.setdefault(key[1], []).append((was, now))
+    if not pairs:
         return
+    earlier = [was for each in pairs.values() for was, _ in each]
     n, rate = len(earlier), sum(earlier) / len(earlier)
-    value = sum(map(sum, differences.values())) / n
-    low, high = clustered_mean(list(differences.values())) or (None, None)
+    value = sum(now - was for each in pairs.values() for was, now in each) / n
+    low, high = _change_interval(list(pairs.values())) or (None, None)
     place: dict[str, Any] = {"checkpoint": checkpoint, "group": group}
     yield evidence.row(tag, "O_F_change", **place, n=n, unscored=unscored, value=value, ci_low=low, ci_high=high)
     relative = [None if number is None or rate == 0 else max(-1.0, number / rate) for number in (value, low, high)]
@@ -170,3 +170,15 @@ def _changes(
     yield evidence.row(
         tag, "O_F_relative_change", **place, n=n, unscored=unscored, value=relative[0], ci_low=low, ci_high=high
     )
+
+
+def _change_interval(clusters: Sequence[Sequence[tuple[float, float]]]) -> tuple[float, float] | None:
+    """Student's t over scenarios; where all differ equally it has no width, and Newcombe's paired interval stands in.
+
+    It is then taken over scenarios ("repeated in some answer", before and after), so it is on the wide side.
+    """
+    differences = [[now - was for was, now in cluster] for cluster in clusters]
+    if len({difference for each in differences for difference in each}) > 1:
+        return clustered_mean(differences)
+    before, after = ([any(pair[at] > 0 for pair in cluster) for cluster in clusters] for at in (0, 1))
+    return paired_rate_difference(before, after)
