@@ -92,7 +92,7 @@ def clustered_rate(groups: Sequence[Sequence[float]]) -> tuple[float, float] | N
     deff = [k / (k - 1) sum (y_i - m_i p)^2 / n^2] / [p (1 - p) / n], kept within 1 and the mean cluster size,
     is known badly where few clusters hold a hit, or few a miss. With h the smaller of these two numbers it is drawn
     towards the mean cluster size: (h deff + ``_PRIOR`` n / k) / (h + ``_PRIOR``), so that p = 0 and p = 1 count
-    clusters. Without this the upper limit of a rate of 5 % lies below it in up to 20 % of samples
+    clusters. Without this the upper limit of a rate of 5 % lies below it in up to 13 % of samples
     (``benchmarks/claims.py``).
     """
     clusters = [group for group in groups if len(group)]
