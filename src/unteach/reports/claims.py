@@ -74,7 +74,8 @@ def caution(answers: Sequence[Answer]) -> str:
     """How often such answers are wrong."""
     tested = sum(answer.verdict != "not tested" for answer in answers)
     return (
-        f"Each answer is wrong in at most about {100 * _ONE_SIDED:.1f} % of repeated runs. Nothing corrects for asking "
+        f"Each answer is wrong in about {100 * _ONE_SIDED:.1f} % of repeated runs at most, up to twice that for small "
+        f"rates of few scenarios (benchmarks/claims.py). Nothing corrects for asking "
         f"{tested} of them: up to {tested * _ONE_SIDED:.1f} wrong ones are to be expected if all claims are borderline."
     )
 
