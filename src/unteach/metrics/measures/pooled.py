@@ -8,7 +8,7 @@ from typing import Any
 
 from unteach.languages.table import LANGUAGES
 from unteach.metrics.contract import MEASURES, Evidence, Measure, ModelEvidence, ModelTag, known
-from unteach.metrics.intervals import clustered_mean, clustered_rate, paired_rate_difference
+from unteach.metrics.intervals import clustered_mean, clustered_rate, clustered_ratio, paired_rate_difference
 from unteach.records import Row, Verdict
 
 GROUPS = ("english", "source", "other high", "other low", "all")
@@ -28,8 +28,8 @@ class Pooled(Measure):
     O_F_change = after - before; O_F_relative_change = (after - before) / before, which has no value where nothing was
     there before. Answers on one scenario are one cluster, in whatever language and of whatever model: rates carry a
     Wilson interval at the effective n, means and changes Student's t over scenarios (Newcombe's paired interval over
-    scenarios where no answer changed, or all did); the relative change takes the rate before as given. A model that
-    was stopped stays, at later checkpoints, as it was kept.
+    scenarios where no answer changed, or all did), the relative change the interval of a ratio of two clustered rates.
+    A model that was stopped stays, at later checkpoints, as it was kept.
     """
 
     source = "Paper A, sections 2.2 and 3.2 (Figs. 2, 3 and 5)"
@@ -165,10 +165,11 @@ def _changes(
     low, high = _change_interval(list(pairs.values())) or (None, None)
     place: dict[str, Any] = {"checkpoint": checkpoint, "group": group}
     yield evidence.row(tag, "O_F_change", **place, n=n, unscored=unscored, value=value, ci_low=low, ci_high=high)
-    relative = [None if number is None or rate == 0 else max(-1.0, number / rate) for number in (value, low, high)]
-    low, high = relative[1:]
+    ratio = clustered_ratio(*([[pair[at] for pair in cluster] for cluster in pairs.values()] for at in (0, 1)))
+    low, high = (None, None) if ratio is None else (ratio[0] - 1, ratio[1] - 1)
+    relative = value / rate if rate else None
     yield evidence.row(
-        tag, "O_F_relative_change", **place, n=n, unscored=unscored, value=relative[0], ci_low=low, ci_high=high
+        tag, "O_F_relative_change", **place, n=n, unscored=unscored, value=relative, ci_low=low, ci_high=high
     )
 
 
