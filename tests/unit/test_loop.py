@@ -16,7 +16,7 @@ from unteach.learn.loop import Schedule, SimilarLengths, check_weights_moved, tr
 from unteach.learn.teach import language_model_loss
 from unteach.models.batches import Encoded, pad
 from unteach.models.tuning import TUNINGS
-from unteach.unlearn.contracts import OBJECTIVES
+from unteach.unlearn.contracts import OBJECTIVES, Batches
 
 
 def encoded(count, seed=0, shortest=4, longest=16):
@@ -157,7 +157,7 @@ def trajectory(load, batch_size, accumulation, pairs, lengths=None, steps=6):
         return {"forget": collate([f for f, _ in batch]), "retain": collate([r for _, r in batch])}
 
     def loss(model, batch):
-        return objective(model, batch["forget"], batch["retain"])
+        return objective(model, Batches(**batch), contextlib.nullcontext)
 
     schedule = Schedule(lr=3e-4, max_steps=steps, batch_size=batch_size, accumulation=accumulation)
     with attached(load) as model:

@@ -3,7 +3,7 @@
 import pytest
 
 from unteach.metrics.contract import MEASURES, Evidence, ModelEvidence, ModelTag, by_language, mean, rate
-from unteach.records import Choice, Reading, Verdict
+from unteach.records import Choice, HeldLanguages, Reading, TextScore, Verdict
 
 BEFORE, AFTER = ModelTag("contaminated", "de"), ModelTag("unlearned", "de", "combined", "grad_diff")
 
@@ -24,7 +24,7 @@ def verdicts(values, metric="O_F", language="en"):
 
 
 def evidence(*models):
-    return Evidence("my-run", {model.tag.name: model for model in models})
+    return Evidence("my-run", {model.tag.name: model for model in models}, ("en", "de"))
 
 
 def measure(name, *models):
@@ -205,9 +205,16 @@ def test_a_measure_is_pure(name):
         reading = Reading(step=1, perplexity=2.0, quality=1.0, verdicts=tuple(verdicts([1, 0])))
         choices = [choice("a", {"a": -1.0, "b": -2.0})]
         said = [*verdicts([1, 0]), *verdicts([2.0, 3.0], "Q_R")]
+        texts = [
+            TextScore(kind="fake", item=item, language="de", log_probability=-9.0, tokens=3, characters=12)
+            for item in "ab"
+        ]
+        held = [HeldLanguages(scenario="a", part="fake", language="de", held=("de", "en"))]
+        never = ModelTag("r_only")
         return evidence(
-            ModelEvidence(BEFORE, said, [reading], choices),
-            ModelEvidence(AFTER, said, [reading], choices, before=BEFORE.name),
+            ModelEvidence(never, said, (), choices, texts, held),
+            ModelEvidence(BEFORE, said, [reading], choices, texts, held, before=never.name, never_taught=never.name),
+            ModelEvidence(AFTER, said, [reading], choices, texts, held, before=BEFORE.name, never_taught=never.name),
         )
 
     given = everything()
