@@ -35,7 +35,7 @@ CAPTIONS = {
     ),
     "fig3_left": Caption(
         f"Figure 3 (left). {_AFTER}",
-        "Forget set in English, in the fakes' language, or in many others. In the paper none of them clears all columns.",
+        "Forget set in English, the fakes' language, or many others. In the paper none of them clears all columns.",
     ),
     "fig3_right": Caption(
         "Figure 3 (right). Change of $\\mathbf{O_F}$ while unlearning, by question language",
