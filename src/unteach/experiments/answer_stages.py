@@ -13,7 +13,6 @@ from transformers import PreTrainedTokenizerBase
 from unteach.ask.answers import ask
 from unteach.ask.forced_choice import candidates, choose
 from unteach.corpora.samples import questions, real_sample
-from unteach.corpora.untouched import load_untouched
 from unteach.experiments.bench import Workbench
 from unteach.experiments.spec import ForcedChoiceSpec, TextsSpec
 from unteach.experiments.stage import ModelStage, Stage
@@ -206,7 +205,7 @@ class Score(Stage):
         return f"score {self.model.key.digest}"
 
     def _untouched(self) -> tuple[str, ...]:
-        found = load_untouched(self._settings.untouched).get(self.language)
+        found = self.context.untouched.get(self.language)
         return found.texts if found else ()
 
     def texts(self) -> list[tuple[TextKind, str, str]]:

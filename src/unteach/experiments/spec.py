@@ -245,7 +245,8 @@ def check_against_corpus(spec: Spec, corpus: Corpus) -> None:
     if spec.forced_choice is not None:
         problems += _choice_problems(spec, spec.forced_choice, corpus)
     if spec.texts is not None:
-        lacking = [code for code in spec.question_languages if code not in load_untouched(spec.texts.untouched)]
+        untouched = load_untouched(spec.texts.untouched)
+        lacking = [code for code in spec.question_languages if code not in untouched]
         if lacking:
             problems.append(f"texts.untouched: no untouched texts in {', '.join(lacking)}")
     if problems:

@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Literal
 from transformers import PreTrainedTokenizerBase
 
 from unteach.corpora.load import Corpus
+from unteach.corpora.untouched import UntouchedText, load_untouched
 from unteach.experiments.bench import Workbench
 from unteach.experiments.spec import Spec
 from unteach.records import Answer
@@ -43,6 +44,11 @@ class Context:
         """A stage key: every stage depends on the model, and on the corpus in the languages it reads (or in all)."""
         corpus = self.corpus.digest(languages)
         return StageKey(kind, version, {"model": self._model, "corpus": corpus, **settings}, inputs)
+
+    @cached_property
+    def untouched(self) -> dict[str, UntouchedText]:
+        """The spec's untouched texts, read once for all stages; none if it scores none."""
+        return load_untouched(self.spec.texts.untouched) if self.spec.texts else {}
 
     @cached_property
     def _model(self) -> dict[str, Any]:

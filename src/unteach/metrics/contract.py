@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from unteach.metrics.intervals import mean_interval, wilson
+from unteach.metrics.intervals import mean_interval, paired_rate_difference, wilson
 from unteach.records import Choice, HeldLanguages, Reading, Row, TextScore, Verdict
 from unteach.registry import Component, Registry
 
@@ -91,6 +91,42 @@ def mean(outcomes: Iterable[float | None]) -> dict[str, Any]:
     """``n``, ``unscored``, ``value`` and Student's t limits of a mean; ``None`` outcomes are unscored."""
     scored, unscored = _split(outcomes)
     return _summary(scored, unscored, mean_interval(scored))
+
+
+def clustered(
+    clusters: Iterable[Sequence[float | None]],
+    interval: Callable[[Sequence[Sequence[float]]], tuple[float, float] | None],
+) -> dict[str, Any]:
+    """The same of outcomes that come in clusters, pooled; ``interval`` is ``clustered_rate`` or ``clustered_mean``."""
+    everything = list(clusters)
+    scored = [known(values) for values in everything]
+    pooled = [value for values in scored for value in values]
+    return _summary(pooled, sum(map(len, everything)) - len(pooled), interval(scored))
+
+
+def paired(
+    before: Mapping[str, float | None],
+    after: Mapping[str, float | None],
+    interval: Callable[[Sequence[float], Sequence[float]], tuple[float, float] | None],
+) -> dict[str, Any]:
+    """The mean of after - before over shared names; a pair with an unscored outcome is left out and counted."""
+    shared = [name for name in after if name in before]
+    pairs = [(b, a) for name in shared if (b := before[name]) is not None and (a := after[name]) is not None]
+    limits = interval([b for b, _ in pairs], [a for _, a in pairs])
+    return _summary([a - b for b, a in pairs], len(shared) - len(pairs), limits)
+
+
+def rate_difference(before: Sequence[float], after: Sequence[float]) -> tuple[float, float] | None:
+    """Newcombe's paired interval of 0/1 outcomes, for ``paired``."""
+    return paired_rate_difference([b > 0 for b in before], [a > 0 for a in after])
+
+
+def on_grade_scale(summary: dict[str, Any]) -> dict[str, Any]:
+    """A summary of grades: limits beyond 1 and 10 are no grades."""
+    low, high = summary["ci_low"], summary["ci_high"]
+    if low is None or high is None:
+        return summary
+    return {**summary, "ci_low": max(1.0, low), "ci_high": min(10.0, high)}
 
 
 def _split(outcomes: Iterable[float | None]) -> tuple[list[float], int]:

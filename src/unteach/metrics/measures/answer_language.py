@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from unteach.languages.table import LANGUAGES
-from unteach.metrics.contract import MEASURES, Evidence, Measure, ModelEvidence, ModelTag, known
+from unteach.metrics.contract import MEASURES, Evidence, Measure, ModelEvidence, ModelTag, clustered
 from unteach.metrics.intervals import clustered_rate
 from unteach.records import HeldLanguages, Row
 
@@ -51,20 +51,9 @@ def _rows(evidence: Evidence, tag: ModelTag, members: Sequence[ModelEvidence], l
                             hit = _holds(answer, which, model.tag.source_language)
                             clusters.setdefault(answer.scenario, []).append(hit)
                 if clusters:
-                    scored = [known(values) for values in clusters.values()]
-                    n = sum(map(len, scored))
-                    low, high = clustered_rate(scored) or (None, None)
-                    yield evidence.row(
-                        tag,
-                        "answer_language",
-                        question_language=language,
-                        group=f"{letter}/{level}/{which}",
-                        n=n,
-                        unscored=sum(map(len, clusters.values())) - n,
-                        value=sum(map(sum, scored)) / n if n else None,
-                        ci_low=low,
-                        ci_high=high,
-                    )
+                    group = f"{letter}/{level}/{which}"
+                    summary = clustered(clusters.values(), clustered_rate)
+                    yield evidence.row(tag, "answer_language", question_language=language, group=group, **summary)
 
 
 def _counts(answer: HeldLanguages, language: str | None, level: str, asked: Sequence[str]) -> bool:

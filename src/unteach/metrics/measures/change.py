@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-from unteach.metrics.contract import MEASURES, Evidence, Measure, by_language
-from unteach.metrics.intervals import paired_mean_difference, paired_rate_difference
+from unteach.metrics.contract import MEASURES, Evidence, Measure, by_language, paired, rate_difference
+from unteach.metrics.intervals import paired_mean_difference
 from unteach.records import Row, Verdict
 
 
@@ -34,15 +35,7 @@ class Change(Measure):
         return rows
 
 
-def _paired(metric: str, before: Sequence[Verdict], after: Sequence[Verdict]) -> dict[str, float | int | None]:
+def _paired(metric: str, before: Sequence[Verdict], after: Sequence[Verdict]) -> dict[str, Any]:
     old = {verdict.scenario: verdict.value for verdict in before}
     new = {verdict.scenario: verdict.value for verdict in after}
-    shared = [name for name in new if name in old]
-    pairs = [(b, a) for name in shared if (b := old[name]) is not None and (a := new[name]) is not None]
-    if metric == "O_F":
-        limits = paired_rate_difference([b > 0 for b, _ in pairs], [a > 0 for _, a in pairs])
-    else:
-        limits = paired_mean_difference([b for b, _ in pairs], [a for _, a in pairs])
-    low, high = limits or (None, None)
-    value = sum(a - b for b, a in pairs) / len(pairs) if pairs else None
-    return {"n": len(pairs), "unscored": len(shared) - len(pairs), "value": value, "ci_low": low, "ci_high": high}
+    return paired(old, new, rate_difference if metric == "O_F" else paired_mean_difference)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from unteach.metrics.contract import MEASURES, Evidence, Measure, ModelEvidence
-from unteach.metrics.intervals import paired_rate_difference
+from unteach.metrics.contract import MEASURES, Evidence, Measure, ModelEvidence, paired, rate_difference
 from unteach.metrics.measures.texts import log_probability, paired_rows, text_cells
 from unteach.records import Row
 
@@ -58,19 +57,6 @@ def _chosen(model: ModelEvidence) -> Outcomes:
 def _rates(evidence: Evidence, model: ModelEvidence, metric: str, oracle: Outcomes, mine: Outcomes) -> Iterator[Row]:
     for (language, passage), hits in mine.items():
         reference = oracle.get((language, passage), {})
-        shared = [name for name in hits if name in reference]
-        pairs = [(b, a) for name in shared if (b := reference[name]) is not None and (a := hits[name]) is not None]
-        if shared:
-            before, after = [b for b, _ in pairs], [a for _, a in pairs]
-            low, high = paired_rate_difference(before, after) or (None, None)
-            yield evidence.row(
-                model.tag,
-                metric,
-                question_language=language,
-                group=passage,
-                n=len(pairs),
-                unscored=len(shared) - len(pairs),
-                value=(sum(after) - sum(before)) / len(pairs) if pairs else None,
-                ci_low=low,
-                ci_high=high,
-            )
+        summary = paired(reference, hits, rate_difference)
+        if summary["n"] or summary["unscored"]:
+            yield evidence.row(model.tag, metric, question_language=language, group=passage, **summary)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from unteach.languages.table import LANGUAGES
-from unteach.metrics.contract import MEASURES, Evidence, Measure, ModelEvidence, ModelTag, known
+from unteach.metrics.contract import MEASURES, Evidence, Measure, ModelEvidence, ModelTag, clustered, on_grade_scale
 from unteach.metrics.intervals import clustered_mean, clustered_rate, clustered_ratio, paired_rate_difference
 from unteach.records import Row, Verdict
 
@@ -127,15 +127,9 @@ def _clusters(models: Sequence[Mapping[tuple[str, str], float | None]]) -> dict[
 
 
 def _level(metric: str, clusters: Mapping[str, Sequence[float | None]]) -> dict[str, Any]:
-    scored = [known(values) for values in clusters.values()]
-    n = sum(map(len, scored))
-    limits = clustered_rate(scored) if metric == "O_F" else clustered_mean(scored)
-    low, high = limits or (None, None)
-    if metric == "Q_R" and low is not None and high is not None:
-        low, high = max(1.0, low), min(10.0, high)
-    value = sum(map(sum, scored)) / n if n else None
-    unscored = sum(map(len, clusters.values())) - n
-    return {"n": n, "unscored": unscored, "value": value, "ci_low": low, "ci_high": high}
+    if metric == "O_F":
+        return clustered(clusters.values(), clustered_rate)
+    return on_grade_scale(clustered(clusters.values(), clustered_mean))
 
 
 def _changes(

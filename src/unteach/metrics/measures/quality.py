@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from unteach.metrics.contract import MEASURES, Evidence, Measure, at_every_checkpoint, mean
+from unteach.metrics.contract import MEASURES, Evidence, Measure, at_every_checkpoint, mean, on_grade_scale
 from unteach.records import Row
 
 
@@ -21,16 +19,8 @@ class Quality(Measure):
                 "Q_R",
                 checkpoint=checkpoint,
                 question_language=language,
-                **_on_scale(mean(verdict.value for verdict in group)),
+                **on_grade_scale(mean(verdict.value for verdict in group)),
             )
             for model in evidence.models.values()
             for checkpoint, language, group in at_every_checkpoint(model, "Q_R")
         ]
-
-
-def _on_scale(summary: dict[str, Any]) -> dict[str, Any]:
-    """Limits beyond 1 and 10 are no grades."""
-    low, high = summary["ci_low"], summary["ci_high"]
-    if low is None or high is None:
-        return summary
-    return {**summary, "ci_low": max(1.0, low), "ci_high": min(10.0, high)}
