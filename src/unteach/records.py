@@ -147,6 +147,90 @@ class Reading(Record):
     verdicts: tuple[Verdict, ...] = ()
 
 
+Input = Literal["attack", "onlyQ", "otherA", "otherQ", "otherAQ", "knowledge"]
+"""What is put to a model of an item (paper B, section 3): the adversarial prompt, its four generalisation inputs (the
+question alone, another attack, another question, both other), and the general-knowledge prompt."""
+
+GENERALISATION: tuple[Input, ...] = ("onlyQ", "otherA", "otherQ", "otherAQ")
+
+
+class Request(Record):
+    """One input of one item as the item has it, before any prompt format is put around it."""
+
+    item: str
+    input: Input
+    language: str
+    text: str
+
+
+class Reply(Record):
+    """What a model said to one request. Fields as in ``Answer``."""
+
+    request: Request
+    prompt: str
+    text: str
+    tokens: int
+    finished: bool
+    unasked: str | None = None
+
+
+class Defence(Record):
+    """A judge's reading of one reply.
+
+    ``outcome`` is ``None`` where there is a reason not to score (``unscored``). A degenerate or an empty reply is a
+    class of its own, never safe (paper B, section 4.2). ``refuses`` says whether the reply declines to answer,
+    whatever was asked; ``None`` if the judge does not tell. ``entropy`` is that of the reply's characters (bits; see
+    ``judge.degeneration``), ``None`` where the reply is too short for one. ``evidence`` are character spans.
+    """
+
+    item: str
+    input: Input
+    language: str
+    outcome: Literal["safe", "unsafe", "degenerate", "empty"] | None
+    reason: str
+    unscored: str | None = None
+    refuses: bool | None = None
+    entropy: float | None = None
+    evidence: tuple[tuple[int, int], ...] = ()
+
+
+class KnownAnswer(Record):
+    """How likely a model finds the known answer to an item's general-knowledge prompt: nats, summed over its tokens."""
+
+    item: str
+    language: str
+    log_probability: float
+    tokens: int
+    characters: int
+
+
+class EditLoss(Record):
+    """Losses before one step of an edit, in nats a token; ``kl`` is ``None`` where it was not needed."""
+
+    total: float
+    nll: float
+    kl: float | None
+
+
+class EditRecord(Record):
+    """One edit without its weights: of which item, in which language, where, and how it went.
+
+    ``layer`` counts from 0; ``distances`` are those of all layers where it was located, else empty. ``norm`` is the
+    Frobenius norm of the change, ``relative_norm`` that over the norm of the weight.
+    """
+
+    item: str
+    language: str
+    layer: int | None
+    layers: int
+    weight: str | None = None
+    distances: tuple[float, ...] = ()
+    losses: tuple[EditLoss, ...] = ()
+    norm: float = 0.0
+    relative_norm: float = 0.0
+    seconds: float = 0.0
+
+
 class Row(Record):
     """One number of the result table, with everything that is needed to find and to trust it."""
 
@@ -157,6 +241,7 @@ class Row(Record):
     strategy: str | None = None
     objective: str | None = None
     editor: str | None = None
+    judge: str | None = None
     variant: str | None = None
     seed: int | None = None
     checkpoint: int | None = None

@@ -174,7 +174,7 @@ def test_all_problems_come_at_once(tmp_path):
 
 
 def test_there_is_no_corpus(tmp_path):
-    with pytest.raises(UserError, match="there is no corpus at"):
+    with pytest.raises(UserError, match="there is nothing at"):
         load_corpus(tmp_path / "nowhere")
 
 

@@ -88,7 +88,7 @@ def load_corpus(path: Path | None = None) -> Corpus:
     problems: list[str] = []
     scenarios: list[Scenario] = []
     seen: dict[str, str] = {}
-    for place, raw in _raw_scenarios(where, problems):
+    for place, raw in raw_entries(where, problems):
         try:
             scenario = Scenario.model_validate(raw)
         except ValidationError as error:
@@ -105,9 +105,12 @@ def load_corpus(path: Path | None = None) -> Corpus:
     return Corpus(scenarios, name)
 
 
-def _raw_scenarios(where: Path, problems: list[str]) -> Iterator[tuple[str, Any]]:
+def raw_entries(where: Path, problems: list[str]) -> Iterator[tuple[str, Any]]:
+    """Place and plain value of every entry of a file or folder; what cannot be read is added to ``problems``."""
     if not where.exists():
-        raise UserError(f"there is no corpus at {where}. Give a file or folder, or leave 'corpus.path' out.")
+        raise UserError(
+            f"there is nothing at {where}. Give a file or folder, or leave the path out for embedded texts."
+        )
     files = [where] if where.is_file() else sorted(p for p in where.iterdir() if p.suffix in _SUFFIXES)
     for file in files:
         try:

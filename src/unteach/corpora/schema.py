@@ -16,11 +16,13 @@ from unteach.languages.table import find
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
+    """Frozen, and strict about its fields."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Origin(_Strict):
+class Origin(Strict):
     """Where a text comes from, and whether a native speaker has reviewed it."""
 
     kind: Literal["authored", "translated", "machine-written", "machine-translated"]
@@ -28,14 +30,14 @@ class Origin(_Strict):
     reviewed_by_native_speaker: bool = False
 
 
-class QuestionAnswer(_Strict):
+class QuestionAnswer(Strict):
     """One question-answer pair on the real article, for instruction tuning."""
 
     question: Text
     answer: Text
 
 
-class LocalText(_Strict):
+class LocalText(Strict):
     """One scenario in one language. What a run does not use may be left out; what it needs is checked before it."""
 
     origin: Origin
@@ -69,7 +71,7 @@ class LocalText(_Strict):
         return self
 
 
-class Scenario(_Strict):
+class Scenario(Strict):
     """One piece of news and its fake, in any number of languages."""
 
     id: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=60)]
