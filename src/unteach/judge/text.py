@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 
 # Scripts written without spaces: there a phrase may begin and end anywhere.
@@ -71,13 +72,28 @@ def _is_droppable_mark(mark: str, before: list[str]) -> bool:
     return bool(base) and unicodedata.name(base, "").startswith(_ACCENTED)
 
 
-def find_phrases(text: str, phrases: Iterable[str]) -> list[tuple[int, int]]:
+@dataclass(frozen=True)
+class Folded:
+    """A text with its normal form, for several searches in one text; ``origin`` as ``normalise`` gives it."""
+
+    text: str
+    folded: str
+    origin: list[int]
+
+
+def fold(text: str) -> Folded:
+    """Normalise a text once."""
+    return Folded(text, *normalise(text))
+
+
+def find_phrases(text: str | Folded, phrases: Iterable[str]) -> list[tuple[int, int]]:
     """Spans of ``text`` (half-open, in its own characters) where a phrase stands, in order, without overlap.
 
     In spaced scripts a phrase must begin and end at a word boundary ("40" is not in "1940"); in unspaced ones
     (Chinese, Japanese, Thai, Lao, Burmese, Khmer) it may stand anywhere.
     """
-    folded, origin = normalise(text)
+    ready = text if isinstance(text, Folded) else fold(text)
+    text, folded, origin = ready.text, ready.folded, ready.origin
     spans = []
     for phrase in phrases:
         for start, end in _occurrences(folded, _folded_phrase(phrase)):
@@ -90,7 +106,7 @@ def find_phrases(text: str, phrases: Iterable[str]) -> list[tuple[int, int]]:
 
 def _occurrences(folded: str, wanted: str) -> Iterator[tuple[int, int]]:
     """Where a folded phrase stands in a folded text as whole words, overlapping ones included."""
-    if not wanted:
+    if not wanted or wanted not in folded:  # most are not, and compiling a pattern for each would take most of the time
         return
     first, last = wanted[0], wanted[-1]
     # 3 is not in 13, 3.5 or 1,300; "3." at the end of a sentence is

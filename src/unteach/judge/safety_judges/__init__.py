@@ -1,0 +1,1 @@
+"""Safety judges, one a file."""
