@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated, Literal
+import contextlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from unteach.ask.prompts import render, resolve
-from unteach.models.generate import generate
+from unteach.models.generate import Generated, generate
 from unteach.models.source import Loaded
 from unteach.progress import Progress
-from unteach.records import Answer, Question
+from unteach.records import Answer, Question, Reply, Request
 from unteach.registry import Runtime, Settings
 
 
@@ -25,6 +27,71 @@ class Asking(Settings):
     batch_size: Annotated[int, Runtime()] = Field(32, ge=1)
 
 
+Around = Callable[[Sequence[int]], contextlib.AbstractContextManager[object]]
+"""A scope for a batch, from the numbers of its prompts, row by row: the edits of those rows, for instance."""
+
+
+@dataclass(frozen=True)
+class Completed:
+    """One prompt's completion, or why there is none."""
+
+    prompt: str
+    output: Generated | None
+    unasked: str | None
+
+    def fields(self) -> dict[str, Any]:
+        """As the fields of an ``Answer`` or a ``Reply``."""
+        return {
+            "prompt": self.prompt,
+            "text": self.output.text if self.output else "",
+            "tokens": self.output.tokens if self.output else 0,
+            "finished": self.output.finished if self.output else False,
+            "unasked": self.unasked,
+        }
+
+
+def complete(
+    loaded: Loaded,
+    texts: Sequence[tuple[str, str]],
+    settings: Asking,
+    *,
+    around: Around | None = None,
+    progress: Progress | None = None,
+    label: str = "asking",
+) -> list[Completed]:
+    """Put texts, each with its language, to the model in the run's format, greedily; results in the same order.
+
+    A text that does not fit into the model's context with room for an answer is not asked; the result says so.
+    """
+    form = resolve(loaded.tokenizer, settings.format)
+    prompts = [render(loaded.tokenizer, form, text, language) for text, language in texts]
+    room = loaded.context_length - settings.max_new_tokens
+    lengths = [len(loaded.tokenizer(prompt)["input_ids"]) for prompt in prompts]
+    asked = [index for index, length in enumerate(lengths) if length <= room]
+    outputs = generate(
+        loaded,
+        [prompts[index] for index in asked],
+        max_new_tokens=settings.max_new_tokens,
+        batch_size=settings.batch_size,
+        stop_at_line_end=form == "plain",
+        around=(lambda batch: around([asked[index] for index in batch])) if around else None,
+        progress=progress,
+        label=label,
+    )
+    by_index = dict(zip(asked, outputs, strict=True))
+    return [
+        Completed(
+            prompt,
+            by_index.get(index),
+            None
+            if index in by_index
+            else f"the question has {lengths[index]} tokens; with {settings.max_new_tokens} for the answer the model's "
+            f"context of {loaded.context_length} is exceeded",
+        )
+        for index, prompt in enumerate(prompts)
+    ]
+
+
 def ask(
     loaded: Loaded,
     questions: Sequence[Question],
@@ -33,43 +100,23 @@ def ask(
     progress: Progress | None = None,
     label: str = "asking",
 ) -> list[Answer]:
-    """Put every question to the model, greedily, and give the answers in the order of the questions.
+    """Put every question to the model and give the answers in the order of the questions; see `complete`."""
+    texts = [(question.text, question.language) for question in questions]
+    done = complete(loaded, texts, settings, progress=progress, label=label)
+    return [Answer(question=question, **made.fields()) for question, made in zip(questions, done, strict=True)]
 
-    A question that does not fit into the model's context with room for an answer is not asked; its answer says so.
-    """
-    form = resolve(loaded.tokenizer, settings.format)
-    prompts = [render(loaded.tokenizer, form, question.text, question.language) for question in questions]
-    room = loaded.context_length - settings.max_new_tokens
-    too_long = {
-        index: length
-        for index, prompt in enumerate(prompts)
-        if (length := len(loaded.tokenizer(prompt)["input_ids"])) > room
-    }
-    asked = [index for index in range(len(questions)) if index not in too_long]
-    outputs = generate(
-        loaded,
-        [prompts[index] for index in asked],
-        max_new_tokens=settings.max_new_tokens,
-        batch_size=settings.batch_size,
-        stop_at_line_end=form == "plain",
-        progress=progress,
-        label=label,
-    )
-    by_index = dict(zip(asked, outputs, strict=True))
-    answers = []
-    for index, question in enumerate(questions):
-        output = by_index.get(index)
-        answers.append(
-            Answer(
-                question=question,
-                prompt=prompts[index],
-                text=output.text if output else "",
-                tokens=output.tokens if output else 0,
-                finished=output.finished if output else False,
-                unasked=None
-                if output
-                else f"the question has {too_long[index]} tokens; with {settings.max_new_tokens} for the answer the "
-                f"model's context of {loaded.context_length} is exceeded",
-            )
-        )
-    return answers
+
+def reply(
+    loaded: Loaded,
+    requests: Sequence[Request],
+    settings: Asking,
+    *,
+    suffix: Callable[[str], str | None] = lambda _: None,
+    around: Around | None = None,
+    progress: Progress | None = None,
+    label: str = "attacking",
+) -> list[Reply]:
+    """Put requests to the model, each followed by the suffix of its language if there is one; see `complete`."""
+    texts = [(" ".join(filter(None, (r.text, suffix(r.language)))), r.language) for r in requests]
+    done = complete(loaded, texts, settings, around=around, progress=progress, label=label)
+    return [Reply(request=request, **made.fields()) for request, made in zip(requests, done, strict=True)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -52,6 +52,7 @@ def generate(
     max_new_tokens: int,
     batch_size: int,
     stop_at_line_end: bool = True,
+    around: Callable[[Sequence[int]], contextlib.AbstractContextManager[object]] | None = None,
     progress: Progress | None = None,
     label: str = "answers",
 ) -> list[Generated]:
@@ -60,6 +61,9 @@ def generate(
     Prompts are padded on the left with the attention mask set, whatever the tokeniser's own padding side. The
     answer is decoded from the token ids after the prompt, up to the first end or line-break token, so nothing is
     ever cut by counting characters.
+
+    Args:
+        around: gives a scope for each batch from the numbers of its prompts, row by row (their edits, for instance).
     """
     encoded = [loaded.tokenizer(prompt, add_special_tokens=True)["input_ids"] for prompt in prompts]
     order = sorted(range(len(encoded)), key=lambda index: -len(encoded[index]))
@@ -69,7 +73,8 @@ def generate(
     with (progress or NoProgress()).task(label, len(prompts)) as bar:
         for start in range(0, len(order), batch_size):
             batch = order[start : start + batch_size]
-            outputs = _complete(loaded, [encoded[index] for index in batch], max_new_tokens, lines)
+            with around(batch) if around else contextlib.nullcontext():
+                outputs = _complete(loaded, [encoded[index] for index in batch], max_new_tokens, lines)
             for index, ids in zip(batch, outputs, strict=True):
                 results[index] = _cut(loaded, ids, ends | lines)
             bar.advance(len(batch))

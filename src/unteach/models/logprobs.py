@@ -100,7 +100,10 @@ def label_logits(model: nn.Module, input_ids: Tensor, attention_mask: Tensor, la
     # The call goes through the outermost wrapper, whose hooks (gradient synchronisation, sharding) must run.
     with headless_if_plain(unwrapped(model)) as head:
         states = model(
-            input_ids=input_ids, attention_mask=attention_mask, use_cache=False, **_positions(model, attention_mask)
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            use_cache=False,
+            **token_positions(model, attention_mask),
         ).logits
     return LabelLogits(states[:, :-1][counts], head, labels[:, 1:][counts])
 
@@ -216,7 +219,7 @@ def _checkpointed(hidden: Tensor, head: nn.Module, labels: Tensor) -> Tensor:
     return torch.cat(pieces) if pieces else hidden.new_zeros(0, dtype=torch.float32)
 
 
-def _positions(model: nn.Module, attention_mask: Tensor) -> dict[str, Tensor]:
+def token_positions(model: nn.Module, attention_mask: Tensor) -> dict[str, Tensor]:
     """Positions that count tokens only, so that padding on the left shifts nothing in models with learned positions."""
     if "position_ids" not in inspect.signature(unwrapped(model).forward).parameters:
         return {}

@@ -40,6 +40,44 @@ def linear_modules(model: nn.Module) -> list[str]:
     ]
 
 
+def output_projection(layer: nn.Module, hidden: int) -> tuple[str, nn.Linear | Conv1D]:
+    """The MLP's output projection of one decoder layer of a model of this hidden size, and its name inside the layer.
+
+    Found by shape: in the layer's last part that has matrices, the one map back to the hidden size whose neighbour
+    maps up from it (``up_proj``/``down_proj``, ``c_fc``/``c_proj``, ``fc1``/``fc2`` ...).
+
+    Raises:
+        UserError: there is not exactly one, as in mixtures of experts.
+    """
+    parts = [(n, part) for n, part in layer.named_children() if any(p.dim() > 1 for p in part.parameters())]
+    last = parts[-1][1] if parts else layer
+    inside = layer if isinstance(last, nn.Linear | Conv1D) else last
+    linear = {n: m for n, m in layer.named_modules() if isinstance(m, nn.Linear | Conv1D)}
+    own = {n: m for n, m in linear.items() if any(m is other for other in inside.modules())}
+    if inside is layer:
+        own = {n: m for n, m in own.items() if "." not in n}
+    found = []
+    for name, module in own.items():
+        parent = name.rpartition(".")[0]
+        inner, outer = map_shape(module)
+        others = [map_shape(m) for n, m in own.items() if n.rpartition(".")[0] == parent and m is not module]
+        if outer == hidden != inner and any(other in ((hidden, inner), (hidden, 2 * inner)) for other in others):
+            found.append((name, module))
+    if len(found) != 1:
+        raise UserError(
+            f"a layer of class {type(layer).__name__} has {len(found) or 'no'} matrices that could be its MLP's output "
+            "projection; editing needs a model with exactly one a layer (Llama, Mistral, Gemma, Qwen, GPT-2 and the "
+            "like, no mixture of experts)"
+        )
+    return found[0]
+
+
+def map_shape(module: nn.Linear | Conv1D) -> tuple[int, int]:
+    """Input and output size of a linear map; Conv1D (GPT-2) keeps its matrix the other way round."""
+    first, second = module.weight.shape
+    return (int(first), int(second)) if isinstance(module, Conv1D) else (int(second), int(first))
+
+
 def output_head(model: PreTrainedModel) -> nn.Module:
     """The map from hidden states to the vocabulary."""
     head: nn.Module | None = model.get_output_embeddings()  # type: ignore[no-untyped-call]

@@ -1,0 +1,1 @@
+"""Editing: locate a layer, change one of its matrices, undo it."""

@@ -1,0 +1,104 @@
+"""Direct preference optimisation of the safe over the unsafe response, with trl's trainer."""
+
+from __future__ import annotations
+
+import importlib
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from peft import PeftModel
+from pydantic import Field
+from transformers import PreTrainedTokenizerBase
+
+from unteach.edit.contract import EDITORS, Job, SetEditor
+from unteach.errors import UserError
+from unteach.learn.loop import StepLog
+from unteach.models.source import Loaded
+from unteach.models.tunings.lora import Lora
+from unteach.progress import NoProgress, Progress
+
+
+@EDITORS.register("dpo")
+class Dpo(SetEditor):
+    """DPO on (adversarial prompt, safe response preferred to unsafe response), all items together, with LoRA.
+
+    The reference is the model with the adapter off. Needs the ``trl`` extra.
+
+    Raises:
+        UserError: trl is not installed.
+    """
+
+    source = "Rafailov et al. 2023, baseline of DINM (Wang et al. 2024); trl.DPOTrainer"
+
+    tuning: Lora = Lora(rank=16)
+    beta: float = Field(0.1, gt=0)
+    lr: float = Field(1e-4, gt=0)
+    epochs: float = Field(3.0, gt=0)
+    batch_size: int = Field(4, ge=1)
+
+    def training_tokens(self, tokenizer: PreTrainedTokenizerBase, jobs: Sequence[Job]) -> int:
+        texts = [job.prompt + answer for job in jobs for answer in (job.target, job.unsafe_target)]
+        return int(sum(map(len, tokenizer(texts)["input_ids"])) * self.epochs)
+
+    def train(
+        self, loaded: Loaded, jobs: Sequence[Job], to: Path, *, seed: int, progress: Progress | None = None
+    ) -> list[StepLog]:
+        trl, datasets = _needed("trl"), _needed("datasets")
+        data = datasets.Dataset.from_list(
+            [{"prompt": job.prompt, "chosen": job.target, "rejected": job.unsafe_target} for job in jobs]
+        )
+        with (
+            tempfile.TemporaryDirectory() as scratch,
+            self.tuning.attach(loaded.model, seed) as model,
+            (progress or NoProgress()).task("dpo", 1) as bar,
+        ):
+            trainer = trl.DPOTrainer(
+                model=model,
+                args=trl.DPOConfig(
+                    output_dir=scratch,
+                    beta=self.beta,
+                    learning_rate=self.lr,
+                    num_train_epochs=self.epochs,
+                    per_device_train_batch_size=self.batch_size,
+                    max_length=loaded.context_length,
+                    seed=seed,
+                    bf16=False,  # the model has its own number format already
+                    gradient_checkpointing=False,
+                    save_strategy="no",
+                    report_to=[],
+                    logging_steps=1,
+                    disable_tqdm=True,
+                    use_cpu=loaded.model.device.type == "cpu",
+                ),
+                train_dataset=data,
+                processing_class=loaded.tokenizer,
+            )
+            _silence(trainer)
+            trainer.train()
+            bar.advance()
+            assert isinstance(model, PeftModel)
+            for name in [name for name in model.peft_config if name != "default"]:
+                model.delete_adapter(name)  # trl's copy of the start
+            self.tuning.save(model, to)
+        return [
+            StepLog(entry["step"], {"dpo": float(entry["loss"])})
+            for entry in trainer.state.log_history
+            if "loss" in entry
+        ]
+
+
+def _silence(trainer: Any) -> None:
+    """No lines between our own progress bars."""
+    callbacks = importlib.import_module("transformers.trainer_callback")
+    trainer.remove_callback(callbacks.PrinterCallback)
+
+
+def _needed(package: str) -> Any:
+    try:
+        return importlib.import_module(package)
+    except ImportError:
+        raise UserError(
+            f"the editor 'dpo' needs {package!r}. Install it with 'pip install unteach[dpo]', or leave the editor out."
+        ) from None
