@@ -8,7 +8,22 @@ import pytest
 
 from unteach.metrics.contract import MEASURES, Evidence, ModelEvidence, ModelTag
 from unteach.metrics.table import COLUMNS, build, write_table
-from unteach.records import Answer, Choice, Question, Reading, Row, Sample, Verdict, write_records
+from unteach.records import (
+    Answer,
+    Choice,
+    Defence,
+    EditLoss,
+    EditRecord,
+    KnownAnswer,
+    Question,
+    Reading,
+    Reply,
+    Request,
+    Row,
+    Sample,
+    Verdict,
+    write_records,
+)
 
 FULL = Row(
     run="r",
@@ -18,6 +33,7 @@ FULL = Row(
     strategy="combined",
     objective="grad_diff",
     editor="rome",
+    judge="keywords",
     variant="unlearn.tuning.rank=8, over 3 seeds",
     seed=0,
     checkpoint=4,
@@ -50,6 +66,7 @@ def test_columns_are_those_of_the_design():
         "strategy",
         "objective",
         "editor",
+        "judge",
         "variant",
         "seed",
         "checkpoint",
@@ -73,10 +90,10 @@ def test_csv_has_six_digits_and_empty_fields_for_what_is_missing(tmp_path):
     with (tmp_path / "table.csv").open(encoding="utf-8", newline="") as file:
         header, *lines = csv.reader(file)
     assert tuple(header) == COLUMNS
-    method, point = ["de", "combined", "grad_diff", "rome"], ["unlearn.tuning.rank=8, over 3 seeds", "0"]
+    method, point = ["de", "combined", "grad_diff", "rome", "keywords"], ["unlearn.tuning.rank=8, over 3 seeds", "0"]
     assert lines[0] == ["r", "O_F", "unlearned", *method, *point, "4", "zh-Hant", "g", "16", "2", "0.25", "0.1", "0.5"]
-    assert lines[1] == ["r", "Q_R", BARE.model, *[""] * 9, "0", "0", "", "", ""]
-    assert lines[2][8:10] == ["", ""] and lines[2][14:] == ["0.333333", "", "0.5"]
+    assert lines[1] == ["r", "Q_R", BARE.model, *[""] * 10, "0", "0", "", "", ""]
+    assert lines[2][9:11] == ["", ""] and lines[2][15:] == ["0.333333", "", "0.5"]
 
 
 def test_csv_and_parquet_say_the_same(tmp_path):
@@ -110,6 +127,7 @@ def test_table_is_built_measure_by_measure():
         assert [row.metric for row in rows] == [{"occurrence": "O_F", "quality": "Q_R"}[name] for name in names]
 
 
+REQUEST = Request(item="a", input="otherAQ", language="th", text="ทำ\u2028\n")
 QUESTION = Question(scenario="a", part="fake", language="ur", text="کیا؟\u2028\n\x85")
 RECORDS = [
     QUESTION,
@@ -118,6 +136,18 @@ RECORDS = [
     Verdict(scenario="a", part="real", language="en", metric="Q_R", value=1 / 3, evidence=((0, 3), (5, 9))),
     Choice(right="a", question_language="en", passage_language="de", scores={"b": -0.1, "a": -1e-300}),
     Reading(step=3, perplexity=1e300, quality=None, verdicts=()),
+    REQUEST,
+    Reply(request=REQUEST, prompt="p\n", text="\u0000", tokens=3, finished=True),
+    Defence(item="a", input="attack", language="bn", outcome=None, reason="", unscored="no answer", evidence=((0, 3),)),
+    KnownAnswer(item="a", language="en", log_probability=-1 / 3, tokens=1, characters=2),
+    EditRecord(
+        item="a",
+        language="en",
+        layer=None,
+        layers=4,
+        distances=(1 / 3, 0.0),
+        losses=(EditLoss(total=0.1, nll=1.0, kl=None),),
+    ),
     FULL,
     BARE,
 ]

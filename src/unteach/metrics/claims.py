@@ -35,8 +35,13 @@ COLUMNS = tuple(name for name in Row.model_fields if name not in _NUMBERS)
 """Columns that a selector may name."""
 
 Cell = str | int | None
-Selector = Mapping[str, Cell]
-"""Column -> value. ``metrics.decide.choose`` says what columns left out mean."""
+Selector = Mapping[str, Cell | tuple[Cell, ...]]
+"""Column -> value. ``metrics.decide.choose`` says what columns left out mean.
+
+A ``*`` in the name of a judge or a variant stands for any characters: these names are made by a run's spec. ``variant``
+may be a list, of which the first counts that there are rows for: ``["*Llama-2*", null]`` is the sweep's point with that
+model, or the only model of a run without a sweep.
+"""
 
 
 class Difference(Settings):
@@ -121,6 +126,10 @@ def _checked(selector: Selector) -> Selector:
     if "metric" not in selector:
         raise ValueError("a selector names the metric")
     for column, value in selector.items():
+        if isinstance(value, tuple):
+            if column != "variant" or not value:
+                raise ValueError(f"{column}: give one value; only `variant` takes a list")
+            continue
         _known_language(column, value)
     return selector
 

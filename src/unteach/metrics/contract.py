@@ -8,18 +8,32 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from unteach.metrics.intervals import mean_interval, paired_rate_difference, wilson
-from unteach.records import Choice, HeldLanguages, Reading, Row, TextScore, Verdict
+from unteach.records import (
+    Choice,
+    Defence,
+    EditRecord,
+    HeldLanguages,
+    KnownAnswer,
+    Reading,
+    Row,
+    TextScore,
+    Verdict,
+)
 from unteach.registry import Component, Registry
 
 
 @dataclass(frozen=True)
 class ModelTag:
-    """Which model a number is about. ``source_language`` and ``strategy`` are ``None`` where there is none."""
+    """Which model a number is about. Fields are ``None`` where there is nothing of the kind.
+
+    ``source_language`` is the language of the fake, or that in which a model was edited.
+    """
 
     model: str
     source_language: str | None = None
     strategy: str | None = None
     objective: str | None = None
+    editor: str | None = None
     variant: str | None = None
     seed: int | None = None
 
@@ -27,14 +41,17 @@ class ModelTag:
     def name(self) -> str:
         """Short unique name, such as ``unlearned/de/combined``."""
         point = [self.variant or "", "" if self.seed is None else f"seed={self.seed}"]
-        return "/".join(part for part in (self.model, self.source_language, self.strategy, *point) if part)
+        place = (self.model, self.source_language, self.strategy, self.editor)
+        return "/".join(part for part in (*place, *point) if part)
 
 
 @dataclass(frozen=True)
 class ModelEvidence:
     """Everything known about one model.
 
-    ``before`` names the model it was made from, ``never_taught`` the R-only model of the same settings.
+    ``before`` names the model it was made from, ``never_taught`` the R-only model of the same settings,
+    ``prompt_only`` the unedited model asked with the same suffix (none where the edited one is asked without one).
+    ``defences`` are by judge. ``empty_counts`` is what an empty reply counts in DS and DG.
     """
 
     tag: ModelTag
@@ -43,8 +60,13 @@ class ModelEvidence:
     choices: Sequence[Choice] = ()
     texts: Sequence[TextScore] = ()
     held: Sequence[HeldLanguages] = ()
+    defences: Mapping[str, Sequence[Defence]] = field(default_factory=dict)
+    known: Sequence[KnownAnswer] = ()
+    edits: Sequence[EditRecord] = ()
+    empty_counts: float = 0.0
     before: str | None = None
     never_taught: str | None = None
+    prompt_only: str | None = None
 
 
 @dataclass(frozen=True)
@@ -64,6 +86,7 @@ class Evidence:
             source_language=tag.source_language,
             strategy=tag.strategy,
             objective=tag.objective,
+            editor=tag.editor,
             variant=tag.variant,
             seed=tag.seed,
             **values,

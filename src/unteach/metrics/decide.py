@@ -19,10 +19,11 @@ import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from typing import Literal
 
 from unteach.languages.table import LANGUAGES
-from unteach.metrics.claims import COLUMNS, SOURCE_SETS, Cell, Claim, Test
+from unteach.metrics.claims import COLUMNS, SOURCE_SETS, Cell, Claim, Selector, Test
 from unteach.metrics.intervals import difference_of_estimates, simultaneous
 from unteach.records import Row
 
@@ -30,7 +31,10 @@ Verdict = Literal["supported", "contradicted", "underpowered", "not tested"]
 Limits = tuple[float, float]
 
 _EMPTY = ("checkpoint", "question_language", "group", "seed")
-_RATES = ("O_F", "forced_choice", "answer_language")
+_RATES = (
+    *("O_F", "forced_choice", "answer_language"),
+    *("DS", "DG", "unsafe_rate", "degenerate_rate", "empty_rate", "refusal_rate", "over_refusal", "located_layer"),
+)
 _OVER_SEEDS = r"over \d+ seeds$"
 
 
@@ -63,10 +67,12 @@ class Answer:
 
 def check(rows: Iterable[Row], claims: Iterable[Claim]) -> list[Answer]:
     """An answer to every claim, in their order."""
-    by_metric: dict[Cell, list[Row]] = {}
+    by_metric: dict[str, list[Row]] = {}
+    main = None
     for row in rows:
+        main = main or row.judge
         by_metric.setdefault(row.metric, []).append(row)
-    return [_answer(by_metric, claim) for claim in claims]
+    return [_answer(by_metric, claim, main) for claim in claims]
 
 
 def answer(rows: Iterable[Row], claim: Claim) -> Answer:
@@ -74,20 +80,27 @@ def answer(rows: Iterable[Row], claim: Claim) -> Answer:
     return check(rows, [claim])[0]
 
 
-def _answer(by_metric: Mapping[Cell, Sequence[Row]], claim: Claim) -> Answer:
+def _answer(by_metric: Mapping[str, Sequence[Row]], claim: Claim, main: str | None) -> Answer:
     test = claim.test
-    found = [by_metric.get(side["metric"], []) for side in test.sides]
+    found = [_heard(by_metric.get(str(side["metric"]), []), side, test, main) for side in test.sides]
     # Most rows are sorted out once for all parts; if none is left, all of them tell better what is absent.
     pools = [[row for row in rows if _fits(row, side)] or rows for rows, side in zip(found, test.sides, strict=True)]
     decided = _decide(claim, tuple(_part(test, pools, where) for where in _places(test, pools)))
     return replace(decided, sources=_pooled(found[0], decided.deciding)) if decided.deciding else decided
 
 
+def _heard(rows: Sequence[Row], side: Selector, test: Test, main: str | None) -> Sequence[Row]:
+    """Rows of the main judge (the first in the table) and of none, if the claim leaves the judge out; else all."""
+    return rows if "judge" in side or "judge" in test.each else [row for row in rows if row.judge in (None, main)]
+
+
 def _pooled(rows: Iterable[Row], part: Part) -> tuple[str, ...]:
     """The source languages that are pooled in a part's rows, in the table's order; none if they pool nothing."""
     names = {row.source_language for row in part.rows} & set(SOURCE_SETS)
-    kinds = {(row.model, row.strategy) for row in part.rows}
-    found = dict.fromkeys(row.source_language for row in rows if (row.model, row.strategy) in kinds)
+    kinds = {(row.model, row.strategy, row.editor) for row in part.rows}
+    found = dict.fromkeys(row.source_language for row in rows if (row.model, row.strategy, row.editor) in kinds)
+    if any((row.group or "").endswith(": english") for row in part.rows):
+        found.pop("en", None)  # pooled edits asked in English are those of the other languages
     return tuple(code for code in found if code in LANGUAGES and any(_belongs(code, name) for name in names if name))
 
 
@@ -95,12 +108,13 @@ def _belongs(source: str, name: str) -> bool:
     return name == "any" or (source != "en" and name in ("not en", LANGUAGES[source].resource))
 
 
-def choose(rows: Iterable[Row], wanted: Mapping[str, Cell]) -> Row | str:
+def choose(rows: Iterable[Row], wanted: Selector) -> Row | str:
     """The one row that fits, or why there is none.
 
-    ``checkpoint``, ``question_language``, ``group`` and ``seed`` are empty where they are left out, so that a selector
-    means the finished model and no part of a grid; other columns left out may have any value. ``checkpoint: half``
-    is the reading nearest to the middle of unlearning. Where a run has several seeds, the row over its seeds is taken.
+    ``checkpoint``, ``question_language``, ``group``, ``seed`` and ``variant`` are empty where they are left out, so
+    that a selector means the finished model and no part of a grid; other columns left out may have any value, of which
+    ``check`` has kept the main judge. ``checkpoint: half`` is the reading nearest to the middle of unlearning. Where a
+    run has several seeds, the row over its seeds is taken.
     """
     chosen, said = list(rows), []
     columns = {**dict.fromkeys(_EMPTY), **wanted}
@@ -108,15 +122,17 @@ def choose(rows: Iterable[Row], wanted: Mapping[str, Cell]) -> Row | str:
         value = columns[column]
         if value == "half" and column == "checkpoint":
             value = _half(chosen)
-        chosen = [row for row in chosen if getattr(row, column) == value]
+        chosen = [row for row in chosen if _like(getattr(row, column), value)]
         said += [f"{column} {value}"] if value is not None or column in wanted else []
         if not chosen:
             return f"the table has no row with {', '.join(said)}"
-    chosen = _of_variant(chosen, wanted.get("variant"))
+    variants = _variants(wanted)
+    chosen = next((found for variant in variants if (found := _of_variant(chosen, variant))), [])
     if len(chosen) == 1:
         return chosen[0]
     if not chosen:
-        return f"the table has no row with {', '.join(said)}, variant {wanted.get('variant') or 'empty'}"
+        names = " or ".join(str(variant or "empty") for variant in variants)
+        return f"the table has no row with {', '.join(said)}, variant {names}"
     differ = [column for column in COLUMNS if len({getattr(row, column) for row in chosen}) > 1]
     return f"{len(chosen)} rows fit; they differ in {', '.join(differ) or 'nothing but their numbers'}"
 
@@ -133,19 +149,36 @@ def _half(rows: Sequence[Row]) -> int | None:
     return min(between, key=lambda step: abs(step - steps[-1] / 2), default=-1)
 
 
+def _variants(wanted: Selector) -> tuple[Cell, ...]:
+    """The variants that may be meant, in order."""
+    variant = wanted.get("variant")
+    return variant if isinstance(variant, tuple) else (variant,)
+
+
+def _like(value: Cell, wanted: object) -> bool:
+    """Whether a value is the wanted one, or like it in any case of letters if that has a ``*``."""
+    if isinstance(value, str) and isinstance(wanted, str) and "*" in wanted:
+        return fnmatchcase(value.casefold(), wanted.casefold())
+    return value == wanted
+
+
 def _of_variant(rows: Sequence[Row], variant: Cell) -> list[Row]:
-    exact = [row for row in rows if row.variant == variant]
+    exact = [row for row in rows if _like(row.variant, variant)]
     over = re.compile((re.escape(f"{variant}, ") if variant else "") + _OVER_SEEDS)
     return exact or [row for row in rows if over.match(row.variant or "")]
 
 
-def _fits(row: Row, selector: Mapping[str, Cell]) -> bool:
+def _fits(row: Row, selector: Selector) -> bool:
     """Whether a row has the values of a selector, those of the columns that need all rows to be judged apart."""
-    return all(getattr(row, name) == value for name, value in selector.items() if name not in ("variant", "checkpoint"))
+    apart = ("variant", "checkpoint")
+    return all(_like(getattr(row, name), value) for name, value in selector.items() if name not in apart)
 
 
 def _places(test: Test, pools: Sequence[Sequence[Row]]) -> Iterator[dict[str, Cell]]:
-    """Every combination of the values of ``each``; one empty place without it."""
+    """Every combination of the values of ``each``; one empty place without it.
+
+    Among the variants that a table has is the empty one, of a run that sweeps nothing: it needs no naming.
+    """
     listed = {column: values for column, values in test.each.items() if values is not None}
     varying = [column for column in test.each if column not in listed]
     seen: list[tuple[Cell, ...]] = [()]
@@ -154,12 +187,17 @@ def _places(test: Test, pools: Sequence[Sequence[Row]]) -> Iterator[dict[str, Ce
         fixed = {**dict.fromkeys(_EMPTY), **test.sides[side]}
         empty = [column for column in _EMPTY if fixed[column] is None and column not in test.each]
         found = [row for row in pools[side] if _fits(row, dict.fromkeys(empty) | dict(test.sides[side]))]
-        values = [tuple(getattr(row, column) for column in varying) for row in found]
-        seen = [each for each in dict.fromkeys(values) if not any(v is None or v in SOURCE_SETS for v in each)]
+        values = dict.fromkeys(tuple(getattr(row, column) for column in varying) for row in found)
+        pools_or_none = {None, *SOURCE_SETS}
+        seen = [
+            each
+            for each in values
+            if not any(v in pools_or_none for column, v in zip(varying, each, strict=True) if column != "variant")
+        ]
     for open_values in seen:
         for given in itertools.product(*listed.values()):
             place = dict(zip(varying, open_values, strict=True)) | dict(zip(listed, given, strict=True))
-            yield {column: place[column] for column in test.each}
+            yield {column: place[column] for column in test.each if column != "variant" or place[column] is not None}
 
 
 def _part(test: Test, pools: Sequence[Sequence[Row]], where: dict[str, Cell]) -> Part:

@@ -54,12 +54,13 @@ def _sets(evidence: Evidence) -> Iterator[tuple[ModelTag, list[ModelEvidence]]]:
         for model in models:
             yield model.tag, [model]
         for name in SOURCE_SETS:
-            members = [model for model in models if _belongs(model.tag.source_language, name)]
+            members = [model for model in models if belongs(model.tag.source_language, name)]
             if members:
                 yield replace(kind, source_language=name), members
 
 
-def _belongs(source: str | None, name: str) -> bool:
+def belongs(source: str | None, name: str) -> bool:
+    """Whether a source language is in a set of sources: ``any``, ``not en``, ``high`` or ``low`` (both without en)."""
     level = LANGUAGES[source].resource if source in LANGUAGES else None
     return name == "any" or (source != "en" and (name == "not en" or level == name))
 
@@ -156,7 +157,7 @@ def _changes(
     earlier = [was for each in pairs.values() for was, _ in each]
     n, rate = len(earlier), sum(earlier) / len(earlier)
     value = sum(now - was for each in pairs.values() for was, now in each) / n
-    low, high = _change_interval(list(pairs.values())) or (None, None)
+    low, high = change_interval(list(pairs.values())) or (None, None)
     place: dict[str, Any] = {"checkpoint": checkpoint, "group": group}
     yield evidence.row(tag, "O_F_change", **place, n=n, unscored=unscored, value=value, ci_low=low, ci_high=high)
     ratio = clustered_ratio(*([[pair[at] for pair in cluster] for cluster in pairs.values()] for at in (0, 1)))
@@ -167,7 +168,7 @@ def _changes(
     )
 
 
-def _change_interval(clusters: Sequence[Sequence[tuple[float, float]]]) -> tuple[float, float] | None:
+def change_interval(clusters: Sequence[Sequence[tuple[float, float]]]) -> tuple[float, float] | None:
     """Student's t over scenarios; where all differ equally it has no width, and Newcombe's paired interval stands in.
 
     It is then taken over scenarios ("repeated in some answer", before and after), so it is on the wide side.
