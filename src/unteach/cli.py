@@ -76,18 +76,16 @@ def run(
     store: StorePath = DEFAULT_STORE,
 ) -> None:
     """Run an experiment: teach, unlearn, ask, judge, and write table and report. Goes on where it was stopped."""
-    from unteach.experiments.run import prepare
-    from unteach.experiments.run import run as run_experiment
-    from unteach.experiments.sweep import read_points
+    from unteach.experiments.kinds import read_experiment
     from unteach.models.processes import is_first
     from unteach.reports.page import write_report
     from unteach.reports.terminal import summaries
     from unteach.terminal import bars
 
-    parsed = read_points(spec, overrides)
-    folder = out or Path("runs") / parsed[0].spec.name
+    experiment = read_experiment(spec, overrides)
+    folder = out or Path("runs") / experiment.name
     with _quiet_libraries(), bars(errors, shown=is_first()) as progress:
-        rows = run_experiment(prepare(parsed, store), folder, progress)
+        rows = experiment.run(store, folder, progress)
         if not is_first():
             return
         with progress.task("writing the report", 1) as bar:
@@ -112,13 +110,12 @@ def plan(
 
     Starts nothing. With `model.architecture` and `corpus.planned` it needs neither weights nor corpus.
     """
-    from unteach.experiments.estimate import estimate, prepare_to_plan
+    from unteach.experiments.kinds import read_experiment
     from unteach.experiments.run import free_bytes
     from unteach.experiments.show_plan import plan_lines, plan_table
-    from unteach.experiments.sweep import read_points
 
     with _quiet_libraries():
-        result = estimate(prepare_to_plan(read_points(spec, overrides), store))
+        result = read_experiment(spec, overrides).estimate(store)
     every = stages if stages is not None else len(result.lines) <= 150
     console.print(plan_table(result, f"plan of {spec}", every))
     for line in plan_lines(result, free_bytes(store)):

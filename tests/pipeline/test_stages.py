@@ -84,7 +84,7 @@ class Made:
         return found
 
     def bench(self) -> Workbench:
-        return Workbench(self.prepared.context.spec.model, self.prepared.context.corpus, NoProgress())
+        return Workbench(self.prepared.context.spec.model, NoProgress())
 
 
 @pytest.fixture(scope="module")

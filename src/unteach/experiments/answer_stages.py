@@ -15,7 +15,7 @@ from unteach.ask.forced_choice import candidates, choose
 from unteach.corpora.samples import questions, real_sample
 from unteach.experiments.bench import Workbench
 from unteach.experiments.spec import ForcedChoiceSpec, TextsSpec
-from unteach.experiments.stage import ModelStage, Stage
+from unteach.experiments.stage import NewsModel, NewsStage, Stage
 from unteach.languages.phrases import labels
 from unteach.models.batches import encode
 from unteach.models.perplexity import text_nll
@@ -24,10 +24,10 @@ from unteach.store import StageKey
 
 
 @dataclass(frozen=True)
-class Ask(Stage):
+class Ask(NewsStage):
     """Put both questions of every scenario to one model in one language."""
 
-    model: ModelStage
+    model: NewsModel
     language: str
     kind = "ask"
     unit = "prompts"
@@ -79,7 +79,7 @@ class Ask(Stage):
 
 
 @dataclass(frozen=True)
-class JudgeAnswers(Stage):
+class JudgeAnswers(NewsStage):
     """Judge the answers of one ask stage."""
 
     asked: Ask
@@ -112,10 +112,10 @@ class JudgeAnswers(Stage):
 
 
 @dataclass(frozen=True)
-class Choose(Stage):
+class Choose(NewsStage):
     """Forced choice of one model: questions in one language, candidates in one language."""
 
-    model: ModelStage
+    model: NewsModel
     language: str
     passage_language: str
     kind = "choose"
@@ -172,10 +172,10 @@ class Choose(Stage):
 
 
 @dataclass(frozen=True)
-class Score(Stage):
+class Score(NewsStage):
     """How likely one model finds real, fake and untouched texts in one language."""
 
-    model: ModelStage
+    model: NewsModel
     language: str
     kind = "score"
     unit = "texts"

@@ -9,7 +9,6 @@ from typing import Self
 
 from transformers import PreTrainedTokenizerBase
 
-from unteach.corpora.load import Corpus
 from unteach.models.source import Loaded, ModelSource
 from unteach.models.tuning import patched
 from unteach.progress import Progress
@@ -18,9 +17,8 @@ from unteach.progress import Progress
 class Workbench:
     """Holds one base model for a whole run; ``with_patches`` puts stages' results on it and takes them off again."""
 
-    def __init__(self, source: ModelSource, corpus: Corpus, progress: Progress) -> None:
+    def __init__(self, source: ModelSource, progress: Progress) -> None:
         self.source = source
-        self.corpus = corpus
         self.progress = progress
         self._loaded: Loaded | None = None
         self._patches: tuple[Path, ...] = ()

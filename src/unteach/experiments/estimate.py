@@ -18,7 +18,7 @@ from unteach.experiments.plan import all_stages
 from unteach.experiments.planning import Accelerator, Services
 from unteach.experiments.run import Prepared, prepare, read_corpus
 from unteach.experiments.services import Cost, costs
-from unteach.experiments.spec import Spec, probe_languages, resolve_languages
+from unteach.experiments.spec import Experiment, Spec, probe_languages, resolve_languages
 from unteach.experiments.speed import Checkpoints, Machine, Reckoner
 from unteach.experiments.stage import Stage
 from unteach.experiments.sweep import Point
@@ -84,7 +84,7 @@ class Estimate:
         return sum(line.amount for line in self.lines if line.stage.unit == unit and not line.done)
 
 
-def prepare_to_plan(spec: Spec | Sequence[Point], store: Path) -> Prepared:
+def prepare_to_plan(spec: Spec | Sequence[Point[Spec]], store: Path) -> Prepared:
     """``prepare`` for a plan alone: without the model's weights or the corpus, if the spec says what they will be.
 
     Raises:
@@ -143,7 +143,7 @@ def estimate(prepared: Prepared) -> Estimate:
     for stage in all_stages(prepared.models):
         model = repr(stage.spec.model)
         if model not in reckoners:
-            reckoners[model] = _reckoner(stage.spec, accelerator)
+            reckoners[model] = reckoner_of(stage.spec, accelerator)
         reckoner = reckoners[model]
         reckoner.tokenizer.longest = 0
         amount, done = stage.amount(reckoner.counter), stage.done
@@ -179,7 +179,7 @@ def estimate(prepared: Prepared) -> Estimate:
 
 def measured_rate(stage: Stage) -> float | None:
     """Median seconds a unit over finished stages of this kind for the same model, or ``None``."""
-    store, model = stage.context.store, stage.key.settings["model"]
+    store, model = stage.context.store, stage.key.settings.get("model")
     rates = [
         marker["seconds"] / marker["amount"]
         for marker in store.markers(stage.kind)
@@ -188,7 +188,8 @@ def measured_rate(stage: Stage) -> float | None:
     return median(rates) if rates else None
 
 
-def _reckoner(spec: Spec, accelerator: Accelerator | None) -> Reckoner:
+def reckoner_of(spec: Experiment, accelerator: Accelerator | None) -> Reckoner:
+    """What turns work with a spec's model into seconds."""
     # an accelerator computes in bfloat16 unless the spec says otherwise
     dtype = torch.bfloat16 if accelerator and spec.model.dtype == "auto" else spec.model.resolved_dtype()
     machine = Machine.of(accelerator) if accelerator else Machine.this(dtype)

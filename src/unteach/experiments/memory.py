@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from torch import nn
 from transformers import PreTrainedModel
 
+from unteach.ask.answers import Asking
 from unteach.experiments.spec import Spec
 from unteach.learn.loop import Schedule
 from unteach.models.structure import decoder_layers, linear_modules, output_head
@@ -67,43 +68,48 @@ class Longest:
 def phases(spec: Spec, skeleton: PreTrainedModel, longest: Longest, width: int, device: Device) -> list[Phase]:
     """Every phase of a run with what it holds. ``width`` is the size of a number in the model's format."""
     vocabulary = _parameters(output_head(skeleton)) // _hidden(skeleton)
-    always = {
-        "program": device.program + device.word * vocabulary,
-        "weights": _parameters(skeleton) * width,
-    }
+    always = always_held(skeleton, width, device)
     teach, unlearn = spec.teach, spec.unlearn
     learned = [teach.tuning]
     found = [
         Phase(
             "teaching",
-            always | _training(skeleton, teach.tuning, teach.schedule, longest.teach, width, device, vocabulary),
+            always | training(skeleton, teach.tuning, teach.schedule, longest.teach, width, device, vocabulary),
         )
     ]
     if teach.instruct.tuning is not None and teach.instruct.schedule is not None and teach.instruct.mode == "after":
         held = always | {"undo copy": _touched(skeleton, learned) * width}
-        training = _training(
+        own = training(
             skeleton, teach.instruct.tuning, teach.instruct.schedule, longest.teach, width, device, vocabulary
         )
-        found.append(Phase("instruction tuning", held | training))
+        found.append(Phase("instruction tuning", held | own))
         learned.append(teach.instruct.tuning)
     if unlearn is not None:
         held = always | {"undo copy": _touched(skeleton, learned) * width}
         # both batches of a pair are kept until the backward pass
         tokens = 2 * longest.unlearn
-        training = _training(skeleton, unlearn.tuning, unlearn.schedule, tokens, width, device, vocabulary)
-        found.append(Phase("unlearning", held | training))
+        own = training(skeleton, unlearn.tuning, unlearn.schedule, tokens, width, device, vocabulary)
+        found.append(Phase("unlearning", held | own))
         merged = {
             "copy to unmerge": _touched(skeleton, [unlearn.tuning]) * width,
             "adapters and optimiser": 3 * _number_width(unlearn.tuning, width)
             * unlearn.tuning.trainable_parameters(skeleton),
         }  # fmt: skip
-        found.append(Phase("reading a checkpoint", held | merged | _answering(spec, skeleton, longest, width, device)))
+        found.append(
+            Phase("reading a checkpoint", held | merged | answering(spec.ask, skeleton, longest, width, device))
+        )
         learned.append(unlearn.tuning)
     held = always | {"undo copy": _touched(skeleton, learned) * width}
-    return [*found, Phase("asking", held | _answering(spec, skeleton, longest, width, device))]
+    return [*found, Phase("asking", held | answering(spec.ask, skeleton, longest, width, device))]
 
 
-def _training(
+def always_held(skeleton: PreTrainedModel, width: int, device: Device) -> dict[str, float]:
+    """What is there in every phase."""
+    vocabulary = _parameters(output_head(skeleton)) // _hidden(skeleton)
+    return {"program": device.program + device.word * vocabulary, "weights": _parameters(skeleton) * width}
+
+
+def training(
     skeleton: PreTrainedModel,
     tuning: Tuning,
     schedule: Schedule,
@@ -157,14 +163,16 @@ def kept_by_a_layer(skeleton: PreTrainedModel, tuning: Tuning, width: int) -> fl
     return (width * numbers + 4 * norms) / len(layers) + 2 * width * _hidden(skeleton)
 
 
-def _answering(spec: Spec, skeleton: PreTrainedModel, longest: Longest, width: int, device: Device) -> dict[str, float]:
+def answering(
+    asking: Asking, skeleton: PreTrainedModel, longest: Longest, width: int, device: Device
+) -> dict[str, float]:
     """Keys and values of a batch of the longest prompts with their answers, and the logits of its last tokens."""
     config = skeleton.config.get_text_config()
     heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
     size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    cache = 2 * heads * size * config.num_hidden_layers * width * (longest.prompt + spec.ask.max_new_tokens)
+    cache = 2 * heads * size * config.num_hidden_layers * width * (longest.prompt + asking.max_new_tokens)
     logits = config.vocab_size * (width + 8)  # as they come, in float32, and processed
-    return {"keys, values and logits": device.slack * spec.ask.batch_size * (cache + logits)}
+    return {"keys, values and logits": device.slack * asking.batch_size * (cache + logits)}
 
 
 def _touched(skeleton: PreTrainedModel, tunings: Iterable[Tuning]) -> int:

@@ -17,7 +17,7 @@ from unteach.experiments.answer_stages import Ask
 from unteach.experiments.bench import Workbench
 from unteach.experiments.probe import CheckpointProbe, probe_questions
 from unteach.experiments.spec import Spec, probe_languages_for
-from unteach.experiments.stage import Context, ModelStage, Stage
+from unteach.experiments.stage import Context, NewsModel, NewsStage
 from unteach.languages.phrases import labels, not_knowing
 from unteach.learn.loop import Schedule, StepLog
 from unteach.learn.teach import learn, qa_samples, teaching_samples
@@ -47,7 +47,7 @@ def format_identity(spec: Spec) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Learn(ModelStage):
+class Learn(NewsModel):
     """Teach R, and F in ``source`` unless it is ``None`` (the R-only model)."""
 
     source: str | None
@@ -133,7 +133,7 @@ class Learn(ModelStage):
 
 
 @dataclass(frozen=True)
-class Unlearn(ModelStage):
+class Unlearn(NewsModel):
     """Unlearn from a contaminated model with one language strategy."""
 
     parent: Learn
@@ -176,7 +176,7 @@ class Unlearn(ModelStage):
         return [*self.parent.patches, self.folder / "patch"]
 
     @property
-    def needs(self) -> list[Stage]:
+    def needs(self) -> list[NewsStage]:
         """The contaminated model's own answers, which the first reading uses."""
         return [*self._start()]
 

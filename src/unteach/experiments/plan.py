@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from unteach.experiments.answer_stages import Ask, Choose, JudgeAnswers, Score
 from unteach.experiments.model_stages import Learn, Unlearn
 from unteach.experiments.spec import Spec, resolve_languages
-from unteach.experiments.stage import Context, ModelStage, Stage
+from unteach.experiments.stage import Context, NewsModel, NewsStage
 from unteach.metrics.contract import ModelTag
 from unteach.registry import label
 
@@ -19,7 +19,7 @@ class PlannedModel:
     """One model of the run: how it is made, how it is called, what it is compared with, and what is asked of it."""
 
     tag: ModelTag
-    made_by: ModelStage
+    made_by: NewsModel
     before: str | None
     never_taught: str | None
     judged: tuple[JudgeAnswers, ...]
@@ -27,7 +27,7 @@ class PlannedModel:
     scored: tuple[Score, ...]
 
     @property
-    def stages(self) -> Iterator[Stage]:
+    def stages(self) -> Iterator[NewsStage]:
         """Its stages in order; those of one kind follow one another, so that they can be done together."""
         yield from self.made_by.needs
         yield self.made_by
@@ -65,7 +65,7 @@ def plan(context: Context, point: ModelTag | None = None) -> list[PlannedModel]:
 
 
 def _model(
-    context: Context, tag: ModelTag, made_by: ModelStage, before: str | None, never_taught: str | None
+    context: Context, tag: ModelTag, made_by: NewsModel, before: str | None, never_taught: str | None
 ) -> PlannedModel:
     spec = context.spec
     asked = [*spec.question_languages, *(code for code in spec.fake_question_languages)]
@@ -89,9 +89,9 @@ def _choice_pairs(spec: Spec, tag: ModelTag) -> Iterable[tuple[str, str]]:
     )
 
 
-def all_stages(models: list[PlannedModel]) -> list[Stage]:
+def all_stages(models: list[PlannedModel]) -> list[NewsStage]:
     """Every stage once, in order."""
-    stages: dict[str, Stage] = {}
+    stages: dict[str, NewsStage] = {}
     for model in models:
         for stage in model.stages:
             stages.setdefault(stage.key.digest, stage)

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from unteach.ask.answers import Asking, ask
-from unteach.corpora.load import Corpus
 from unteach.errors import UserError
 from unteach.experiments.bench import Workbench
 from unteach.experiments.run import prepare
+from unteach.experiments.spec import Spec
 from unteach.experiments.sweep import Point, load_points
 from unteach.languages.phrases import labels
 from unteach.languages.table import find
@@ -32,7 +32,7 @@ def answers_of(question: str, language: str, model: str, store: Path, progress: 
     asked = [Question(scenario="", part="fake", language=code, text=question)]
     source, settings, models = _models(model, store)
     results = []
-    with Workbench(source, Corpus([], "none"), progress) as bench:
+    with Workbench(source, progress) as bench:
         for name, patches in models:
             (answer,) = ask(bench.with_patches(patches), asked, settings)
             if answer.unasked:
@@ -55,7 +55,7 @@ def export_model(run: Path, name: str, to: Path, store: Path) -> None:
     patches = dict(models)
     if name not in patches:
         raise UserError(f"{run} has no model {name!r}. {nearest(name, patches)}")
-    with Workbench(source, Corpus([], "none"), NoProgress()) as bench:
+    with Workbench(source, NoProgress()) as bench:
         loaded = bench.with_patches(patches[name])
         loaded.model.save_pretrained(to)
         loaded.tokenizer.save_pretrained(to)
@@ -72,7 +72,7 @@ def _models(model: str, store: Path) -> tuple[ModelSource, Asking, list[tuple[st
     return spec.model, spec.ask, [("base model", []), *_patches(same, store, folder)]
 
 
-def _patches(points: Sequence[Point], store: Path, folder: Path) -> Iterator[tuple[str, list[Path]]]:
+def _patches(points: Sequence[Point[Spec]], store: Path, folder: Path) -> Iterator[tuple[str, list[Path]]]:
     for planned in prepare(points, store).models:
         if not planned.made_by.context.store.is_done(planned.made_by.key):
             raise UserError(

@@ -42,7 +42,7 @@ _LIBRARIES = ("torch", "transformers", "peft", "accelerate", "safetensors", "num
 class Prepared:
     """A checked spec with its stages, for every point of a sweep; nothing has been computed."""
 
-    points: tuple[Point, ...]
+    points: tuple[Point[Spec], ...]
     contexts: tuple[Context, ...]
     models: list[PlannedModel]
 
@@ -68,7 +68,9 @@ def read_corpus(spec: Spec) -> Corpus:
     return Corpus(corpus.scenarios[: spec.corpus.limit], corpus.name) if spec.corpus.limit else corpus
 
 
-def prepare(spec: Spec | Sequence[Point], store: Path, corpus_of: Callable[[Spec], Corpus] = read_corpus) -> Prepared:
+def prepare(
+    spec: Spec | Sequence[Point[Spec]], store: Path, corpus_of: Callable[[Spec], Corpus] = read_corpus
+) -> Prepared:
     """Load the corpus, check that it and the model have all that the spec needs, and plan the stages.
 
     Raises:
@@ -97,8 +99,8 @@ def run(prepared: Prepared, out: Path, progress: Progress) -> list[Row]:
         claim_folder(out, prepared.points)
     started = time.time()
     done: list[Done] = []
-    for source, stages in groupby(all_stages(prepared.models), key=lambda stage: stage.spec.model):
-        with Workbench(source, prepared.context.corpus, progress) as bench:
+    for source, stages in groupby(all_stages(prepared.models), key=lambda stage: stage.context.source):
+        with Workbench(source, progress) as bench:
             done += run_stages(list(stages), bench, progress)
     languages = held_languages(prepared)
     rows = build(gather(prepared, languages), prepared.context.spec.measures)
@@ -111,7 +113,7 @@ def run(prepared: Prepared, out: Path, progress: Progress) -> list[Row]:
     return rows
 
 
-def claim_folder(out: Path, points: Sequence[Point]) -> None:
+def claim_folder(out: Path, points: Sequence[Point[Any]]) -> None:
     """Make ``out`` this spec's folder, or refuse if it is another's."""
     mine = json.dumps(dump_points(points), ensure_ascii=False, indent=1, sort_keys=True)
     marker = out / "spec.json"
@@ -220,9 +222,7 @@ def describe_run(prepared: Prepared, done: Sequence[Done], seconds: float) -> di
     )
     return {
         "name": spec.name,
-        "finished": time.strftime("%Y-%m-%d %H:%M:%S %Z"),
-        "seconds": seconds,
-        "peak_memory_bytes": peak_memory(),
+        **how_it_was_done(done, seconds),
         "seed": spec.seed,
         "spec": dump_points(prepared.points),
         "corpus": {
@@ -232,6 +232,21 @@ def describe_run(prepared: Prepared, done: Sequence[Done], seconds: float) -> di
             "origin": "; ".join(origins),
         },
         "model": {"name": spec.model.registered_name, **spec.model.identity(), "prompt_format": spec.ask.format},
+        "stops": [
+            {"model": model.tag.name, **json.loads((model.made_by.folder / "outcome.json").read_text())}
+            for model in prepared.models
+            if isinstance(model.made_by, Unlearn)
+        ],
+        "notes": _notes(prepared),
+    }
+
+
+def how_it_was_done(done: Sequence[Done], seconds: float) -> dict[str, Any]:
+    """When, on what and with what, and every stage's time: the same for every kind of experiment."""
+    return {
+        "finished": time.strftime("%Y-%m-%d %H:%M:%S %Z"),
+        "seconds": seconds,
+        "peak_memory_bytes": peak_memory(),
         "machine": machine() | ({"processes": str(processes())} if processes() > 1 else {}),
         "versions": {"unteach": __version__, "python": sys.version.split()[0]}
         | {name: importlib.metadata.version(name) for name in _LIBRARIES},
@@ -245,12 +260,6 @@ def describe_run(prepared: Prepared, done: Sequence[Done], seconds: float) -> di
             }
             for d in done
         ],
-        "stops": [
-            {"model": model.tag.name, **json.loads((model.made_by.folder / "outcome.json").read_text())}
-            for model in prepared.models
-            if isinstance(model.made_by, Unlearn)
-        ],
-        "notes": _notes(prepared),
     }
 
 

@@ -10,7 +10,7 @@ from rich.table import Table
 from unteach.experiments.estimate import Estimate
 
 _GIB = 2**30
-_UNITS = ("training tokens", "prompts", "verdicts", "choices", "texts")
+_UNITS = ("training tokens", "edits", "prompts", "verdicts", "choices", "texts")
 _WORK = {
     "learn": "teach",
     "unlearn": "unlearn",
@@ -18,6 +18,11 @@ _WORK = {
     "judge": "judge answers",
     "choose": "forced choice",
     "score": "likelihood of texts",
+    "teach_items": "teach unsafe answers",
+    "edit": "edit and attack",
+    "train_items": "train on all items",
+    "attack": "attack",
+    "judge_replies": "judge replies",
 }
 
 
@@ -73,7 +78,8 @@ def _machine(result: Estimate, free_bytes: int) -> Iterator[str]:
         return
     hours = result.seconds / 3600
     shared = f", {hours / device.count:.1f} h if {device.count} share the stages evenly" if device.count > 1 else ""
-    yield f"estimate for {device.name}: {hours:,.1f} device-hours{shared} (unlearning that no stop rule ends early)"
+    full = " (unlearning that no stop rule ends early)" if any(line.read for line in result.lines) else ""
+    yield f"estimate for {device.name}: {hours:,.1f} device-hours{shared}{full}"
     fits = (
         "" if memory <= device.memory_gib else ": IT DOES NOT FIT. Smaller batches, ranks or a larger device are needed"
     )

@@ -29,7 +29,8 @@ from unteach.unlearn.contracts import STRATEGIES, Strategy
 from unteach.unlearn.run import Unlearning
 
 
-def _language(code: str) -> str:
+def known_language(code: str) -> str:
+    """The language's own code; a ``ValueError`` that suggests the nearest if there is none such."""
     try:
         return find(code).code
     except UnknownLanguage as error:
@@ -93,14 +94,19 @@ class UnlearnSpec(Unlearning):
     strategies: tuple[Annotated[Strategy, STRATEGIES.annotation], ...] = Field(min_length=1)
 
 
-class Spec(Settings):
-    """One experiment."""
+class Experiment(Settings):
+    """What every experiment has, whatever it is about."""
 
     name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
     description: str = ""
     seed: int = Field(0, ge=0)
-    corpus: CorpusSpec = CorpusSpec()
     model: Annotated[ModelSource, MODELS.annotation]
+
+
+class Spec(Experiment):
+    """One experiment with news, real and fake (paper A)."""
+
+    corpus: CorpusSpec = CorpusSpec()
     real_language: LanguageCode = "en"
     sources: tuple[LanguageCode, ...] = Field(min_length=1, description="Languages of the fake data, a model each.")
     question_languages: tuple[LanguageCode, ...] = Field(min_length=1)
@@ -124,12 +130,12 @@ class Spec(Settings):
     @field_validator("sources", "question_languages", "fake_question_languages")
     @classmethod
     def _known(cls, codes: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(_language(code) for code in codes))
+        return tuple(dict.fromkeys(known_language(code) for code in codes))
 
     @field_validator("real_language")
     @classmethod
     def _known_real(cls, code: str) -> str:
-        return _language(code)
+        return known_language(code)
 
 
 def read_raw(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
@@ -185,13 +191,13 @@ def _apply_override(raw: dict[str, Any], override: str) -> None:
         raise UserError(f"--set {override!r}: the value is not valid YAML: {error}") from None
 
 
-def explain_spec(error: ValidationError) -> list[str]:
+def explain_spec(error: ValidationError, cls: type[Experiment] = Spec) -> list[str]:
     """One sentence for each problem; unknown fields get the nearest valid name."""
     lines = []
     for problem in error.errors():
         place = ".".join(str(part) for part in problem["loc"])
         if problem["type"] == "extra_forbidden":
-            known = _fields_at(problem["loc"][:-1])
+            known = _fields_at(cls, problem["loc"][:-1])
             lines.append(f"{place}: unknown field. {nearest(str(problem['loc'][-1]), known) if known else ''}".strip())
         elif problem["type"] == "missing":
             lines.append(f"{place}: this field is required")
@@ -202,9 +208,9 @@ def explain_spec(error: ValidationError) -> list[str]:
     return lines
 
 
-def _fields_at(location: Sequence[int | str]) -> list[str]:
+def _fields_at(root: type[Experiment], location: Sequence[int | str]) -> list[str]:
     """Field names of the settings class at a place in the spec; none if the place holds a component."""
-    cls: Any = Spec
+    cls: Any = root
     for part in location:
         if isinstance(part, int):
             continue

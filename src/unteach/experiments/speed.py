@@ -12,6 +12,7 @@ from typing import cast
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from unteach.ask.answers import Asking
 from unteach.ask.prompts import render, resolve
 from unteach.corpora.load import Corpus
 from unteach.corpora.samples import questions
@@ -20,7 +21,7 @@ from unteach.experiments.model_stages import Learn, Unlearn
 from unteach.experiments.planning import Accelerator
 from unteach.experiments.probe import probe_questions
 from unteach.experiments.spec import Spec
-from unteach.experiments.stage import Stage
+from unteach.experiments.stage import NewsStage
 from unteach.learn.loop import Schedule
 from unteach.models.counting import Counting
 from unteach.models.hardware import default_device
@@ -121,13 +122,13 @@ class Reckoner:
         passes = 3 if schedule.gradient_checkpointing else 2
         return 2.0 * passes * run_through + 2.0 * learning + 4.0 * self.head
 
-    def prompt_seconds(self, tokens: float, spec: Spec) -> float:
+    def prompt_seconds(self, tokens: float, asking: Asking) -> float:
         """One prompt and an answer of full length."""
-        new = spec.ask.max_new_tokens
+        new = asking.max_new_tokens
         reading = 2.0 * self.body * tokens / self.machine.flops
         writing = 2.0 * (self.body + self.head) / self.machine.flops
         if self.machine.bandwidth:
-            fetching = (self.body + self.head) * self.width / spec.ask.batch_size / self.machine.bandwidth
+            fetching = (self.body + self.head) * self.width / asking.batch_size / self.machine.bandwidth
             writing = max(writing, fetching)
         return reading + new * writing
 
@@ -163,21 +164,21 @@ class Reckoner:
             self._checkpoints[key] = Checkpoints(-(-steps // every), asked)
         return self._checkpoints[key]
 
-    def seconds(self, stage: Stage, amount: int) -> float:
+    def seconds(self, stage: NewsStage, amount: int) -> float:
         """One stage."""
         spec, corpus = stage.spec, stage.context.corpus
         if isinstance(stage, Learn):
             return amount * self.training_flops(spec.teach.tuning, spec.teach.schedule) / self.machine.flops
         if isinstance(stage, Unlearn) and spec.unlearn is not None:
             read = self.checkpoints(stage)
-            a_prompt = self.prompt_seconds(self.prompt_tokens(spec, corpus, read.asked), spec)
+            a_prompt = self.prompt_seconds(self.prompt_tokens(spec, corpus, read.asked), spec.ask)
             flops = self.training_flops(spec.unlearn.tuning, spec.unlearn.schedule)
             return amount * flops / self.machine.flops + read.prompts * a_prompt
         if isinstance(stage, Ask):
             known = set(self.checkpoints(stage.model).asked) if isinstance(stage.model, Unlearn) else set()
             both = questions(corpus, "fake", (stage.language,)) + questions(corpus, "real", (stage.language,))
             asked = [question for question in both if question not in known]
-            return len(asked) * self.prompt_seconds(self.prompt_tokens(spec, corpus, asked), spec)
+            return len(asked) * self.prompt_seconds(self.prompt_tokens(spec, corpus, asked), spec.ask)
         if isinstance(stage, Choose):
             return amount * self.text_seconds(list(stage.candidates().values()))
         if isinstance(stage, Score):

@@ -7,29 +7,31 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any, Generic, TypeVar, get_args, get_origin
 
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from unteach.errors import UserErrors
-from unteach.experiments.spec import Spec, explain_spec, read_raw
+from unteach.experiments.spec import Experiment, Spec, explain_spec, read_raw
 from unteach.registry import Settings, component_registry
 
 Place = tuple[str, ...]
 
+S = TypeVar("S", bound=Experiment)
+
 
 @dataclass(frozen=True)
-class Point:
+class Point(Generic[S]):
     """One experiment of a sweep: its spec, what tells it from the others (seeds apart), and its seed if those vary."""
 
-    spec: Spec
+    spec: S
     variant: str | None = None
     seed: int | None = None
 
 
-def read_points(path: Path, overrides: Sequence[str] = ()) -> list[Point]:
-    """Every experiment of a spec file: one, or the whole grid if a list stands where one value is wanted.
+def read_points(path: Path, overrides: Sequence[str] = ()) -> list[Point[Spec]]:
+    """Every experiment with news of a spec file: one, or the whole grid if a list stands where one value is wanted.
 
     Raises:
         UserErrors: everything that is wrong, each problem once.
@@ -37,9 +39,14 @@ def read_points(path: Path, overrides: Sequence[str] = ()) -> list[Point]:
     return expand(read_raw(path, overrides), str(path))
 
 
-def expand(raw: Mapping[str, Any], where: str) -> list[Point]:
+def expand(raw: Mapping[str, Any], where: str) -> list[Point[Spec]]:
     """All combinations of the values of all swept fields, the last field varying fastest."""
-    found = list(_axes(raw, Spec, ()))
+    return expand_as(Spec, raw, where)
+
+
+def expand_as(cls: type[S], raw: Mapping[str, Any], where: str) -> list[Point[S]]:
+    """The same for any kind of experiment."""
+    found = list(_axes(raw, cls, ()))
     empty = {".".join(place): "an empty list leaves nothing to run" for place, values in found if not values}
     twice = {".".join(place): f"a value is given twice in {values}" for place, values in found if _repeats(values)}
     problems = [f"{name}: {why}" for name, why in (empty | twice).items()]
@@ -48,9 +55,9 @@ def expand(raw: Mapping[str, Any], where: str) -> list[Point]:
     for values in itertools.product(*(values for _, values in axes)):
         chosen = dict(zip((place for place, _ in axes), values, strict=True))
         try:
-            spec = Spec.model_validate(_with(raw, chosen))
+            spec = cls.model_validate(_with(raw, chosen))
         except ValidationError as error:
-            problems += [line for line in explain_spec(error) if line.split(":")[0] not in empty]
+            problems += [line for line in explain_spec(error, cls) if line.split(":")[0] not in empty]
             continue
         words = [f"{'.'.join(place)}={_word(value)}" for place, value in chosen.items() if place != ("seed",)]
         points.append(Point(spec, ", ".join(words) or None, spec.seed if ("seed",) in chosen else None))
@@ -59,17 +66,18 @@ def expand(raw: Mapping[str, Any], where: str) -> list[Point]:
     return points
 
 
-def dump_points(points: Sequence[Point]) -> dict[str, Any]:
+def dump_points(points: Sequence[Point[Any]]) -> dict[str, Any]:
     """The points as plain values: a single spec as it is, a sweep as its list of points."""
     if len(points) == 1 and points[0].variant is None and points[0].seed is None:
-        return points[0].spec.model_dump(mode="json")
+        single: dict[str, Any] = points[0].spec.model_dump(mode="json")
+        return single
     return {
         "name": points[0].spec.name,
         "points": [{"variant": p.variant, "seed": p.seed, "spec": p.spec.model_dump(mode="json")} for p in points],
     }
 
 
-def load_points(content: Mapping[str, Any]) -> list[Point]:
+def load_points(content: Mapping[str, Any]) -> list[Point[Spec]]:
     """What ``dump_points`` wrote."""
     if "points" not in content:
         return [Point(Spec.model_validate(content))]

@@ -1,0 +1,1 @@
+"""Experiments with knowledge editing (paper B)."""
