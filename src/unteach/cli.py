@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -16,6 +16,9 @@ from rich.table import Table
 
 from unteach.errors import UserError
 from unteach.store import explain_os_error
+
+if TYPE_CHECKING:
+    from unteach.corpora.safety import ItemSet
 
 app = typer.Typer(
     name="unteach",
@@ -25,6 +28,10 @@ app = typer.Typer(
     help="Find out in which languages a model repeats what it should not know, remove it, and show that it is gone.\n\n"
     "Start with `unteach plan experiments/quickstart.yaml`, then `unteach run experiments/quickstart.yaml`.",
 )
+edit = typer.Typer(
+    no_args_is_help=True, rich_markup_mode="markdown", help="Make, list and apply edits of single items."
+)
+app.add_typer(edit, name="edit")
 console = Console()
 errors = Console(stderr=True)
 
@@ -135,7 +142,9 @@ def report(run: Annotated[Path, typer.Argument(help="A run's folder, for example
 @app.command()
 def claims(
     run: Annotated[Path, typer.Argument(help="A run's folder, for example runs/every-language-counts-mini.")],
-    file: Annotated[Path, typer.Argument(help="The claims, as YAML.")] = Path("experiments/claims/paper-a.yaml"),
+    file: Annotated[
+        Path | None, typer.Argument(help="The claims, as YAML; those of the paper that the run is about if left out.")
+    ] = None,
 ) -> None:
     """Test a paper's claims on a run's table: supported, contradicted, underpowered or not tested, with the numbers.
 
@@ -198,7 +207,10 @@ def components() -> None:
 
 @app.command()
 def schema(
-    what: Annotated[str, typer.Argument(help="'scenario' for corpus files, 'spec' for experiments.")] = "scenario",
+    what: Annotated[
+        str,
+        typer.Argument(help="'scenario' or 'item' for files of those; 'spec' or 'editing' for the two kinds of specs."),
+    ] = "scenario",
 ) -> None:
     """Print the JSON Schema of a corpus file or a spec, for use in an editor."""
     from unteach.experiments.families import json_schema
@@ -240,6 +252,124 @@ def export(
     with _quiet_libraries():
         export_model(run, model, to, store)
     console.print(f"model   {to}", highlight=False, soft_wrap=True)
+
+
+ModelOption = Annotated[str, typer.Option(help="'embedded', a hub id, or a model folder.")]
+EditPaths = Annotated[list[Path], typer.Argument(help="Edit files, or folders of them.")]
+
+
+@edit.command("make")
+def make_edits(
+    to: Annotated[Path, typer.Argument(help="Folder for the edits, one file an item.")],
+    items: Annotated[Path | None, typer.Option(help="Safety items; the embedded guarded set if left out.")] = None,
+    model: ModelOption = "embedded",
+    language: Annotated[str, typer.Option(help="The language of the edits.")] = "en",
+    editor: Annotated[str, typer.Option(help="Name of an editor, or YAML such as '{name: dinm, lr: 1e-5}'.")] = "dinm",
+) -> None:
+    """Edit a model on every item, each from the unedited model, and save each edit alone."""
+    import yaml
+
+    from unteach.experiments.editing.owner import make_edits as make
+    from unteach.languages.table import find
+    from unteach.terminal import bars
+
+    with _quiet_libraries(), bars(errors) as progress:
+        paths = make(items, model, yaml.safe_load(editor), find(language).code, to, progress)
+    console.print(f"{len(paths)} edits   {to}", highlight=False, soft_wrap=True)
+
+
+@edit.command("list")
+def list_edits(edits: EditPaths) -> None:
+    """Show saved edits: item, language, layer, size, and the loss before and after."""
+    from unteach.experiments.editing.owner import list_edits as read
+
+    table = Table("item", "language", "editor", "weight", "relative size", "loss", "file")
+    for path, saved in read(edits):
+        record = saved.edit.record
+        losses = f"{record.losses[0].total:.3f} → {record.losses[-1].total:.3f}" if record.losses else "-"
+        editor = str(saved.provenance.get("editor", {}).get("name", "-"))
+        size = f"{record.relative_norm:.3f}"
+        table.add_row(record.item, record.language, editor, record.weight or "-", size, losses, str(path))
+    Console(width=max(console.width, 118)).print(table)
+
+
+@edit.command("apply")
+def apply_edits(
+    edits: EditPaths,
+    model: ModelOption = "embedded",
+    ask: Annotated[str | None, typer.Option(help="A question to put to the model before and after.")] = None,
+    language: Annotated[str, typer.Option(help="The question's language.")] = "en",
+    to: Annotated[Path | None, typer.Option(help="A new folder for the model with the edits merged in.")] = None,
+) -> None:
+    """Apply saved edits to the model that they were made for: ask it, or save it with the edits in its weights."""
+    from unteach.experiments.editing.owner import apply_edits as apply
+    from unteach.languages.table import find
+    from unteach.terminal import bars
+
+    with _quiet_libraries(), bars(errors) as progress:
+        said = apply(edits, model, ask, find(language).code, to, progress)
+    if said:
+        table = Table("model", "answer")
+        for name, answer in said:
+            table.add_row(name, _escaped(answer or "(empty answer)"))
+        console.print(table)
+    if to is not None:
+        console.print(f"model   {to}", highlight=False, soft_wrap=True)
+
+
+items_app = typer.Typer(no_args_is_help=True, help="Build a set of safety items, or see what one has.")
+app.add_typer(items_app, name="items")
+
+
+@items_app.command("build")
+def build_items(
+    source: Annotated[str, typer.Argument(help="A SafeEdit file, unteach's own items, or a data set's id on the hub.")],
+    to: Annotated[Path, typer.Option(help="The file to write, ending in .json.")],
+    split: Annotated[str | None, typer.Option(help="Which split of a data set on the hub; test if left out.")] = None,
+    first: Annotated[int | None, typer.Option("--items", help="Only the first so many items, by id.")] = None,
+    sample: Annotated[int | None, typer.Option(help="Only so many items, drawn at random.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of --sample; 0 if left out.")] = None,
+    ids: Annotated[str, typer.Option(help="Only these items, by id, with commas.")] = "",
+    languages: Annotated[str, typer.Option(help="Only these languages, with commas; all there are if left out.")] = "",
+    translations: Annotated[
+        list[Path], typer.Option(help="A file of ready translations (docs/items.md). Can be repeated.")
+    ] = [],  # noqa: B006
+    partial: Annotated[bool, typer.Option("--partial", help="Write what there is, even if texts are missing.")] = False,
+) -> None:
+    """Choose items and languages, add ready translations, and write them as unteach's items."""
+    from unteach.corpora import build_items as builder
+    from unteach.corpora.safe_edit import write_items
+
+    builder.check_target(to, [Path(source), *translations])
+    every, found = builder.read_source(source, split)
+    console.print("\n".join(found), highlight=False, markup=False, soft_wrap=True)
+    chosen = builder.choose(every, first, sample, seed, builder.listed(ids))
+    given = builder.read_translations(translations)
+    built = builder.build(every, given, chosen=chosen, languages=builder.listed(languages), partial=partial)
+    to.parent.mkdir(parents=True, exist_ok=True)
+    write_items(built.items, to)
+    for note in built.notes:
+        console.print(note, highlight=False, markup=False, soft_wrap=True)
+    _print_items(built.items, str(to))
+
+
+@items_app.command("show")
+def show_items(
+    path: Annotated[str | None, typer.Argument(help="Items of either format; the embedded ones if left out.")] = None,
+) -> None:
+    """Show which texts a set has: items by language and field, where they come from, and whether they are reviewed."""
+    from unteach.corpora.build_items import read_source
+    from unteach.corpora.safety import load_items
+
+    _print_items(read_source(path)[0] if path else load_items(), path or "guarded")
+
+
+def _print_items(items: ItemSet, name: str) -> None:
+    from unteach.reports.items import fields_table, origins_table
+
+    wide = Console(width=max(console.width, 118))  # numbers cut short would be of no use
+    wide.print(fields_table(items, name))
+    wide.print(origins_table(items))
 
 
 @contextlib.contextmanager

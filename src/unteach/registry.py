@@ -163,7 +163,8 @@ class _ParsedBy:
         """A name, or a mapping with the name and that component's settings."""
         options: list[dict[str, Any]] = [{"enum": [name for name, _ in self.registry]}]
         for name, cls in self.registry:
-            own = cls.model_json_schema()
+            # By the handler, so that groups inside the settings are defined where their references look for them.
+            own = dict(handler.resolve_ref_schema(handler(cls.__pydantic_core_schema__)))
             own.pop("title", None)
             own["properties"] = {"name": {"const": name}, **own.get("properties", {})}
             own["required"] = ["name", *own.get("required", [])]

@@ -3,7 +3,17 @@
 import pytest
 
 from unteach.metrics.contract import MEASURES, Evidence, ModelEvidence, ModelTag, by_language, mean, rate
-from unteach.records import Choice, HeldLanguages, Reading, TextScore, Verdict
+from unteach.records import (
+    Choice,
+    Defence,
+    EditLoss,
+    EditRecord,
+    HeldLanguages,
+    KnownAnswer,
+    Reading,
+    TextScore,
+    Verdict,
+)
 
 BEFORE, AFTER = ModelTag("contaminated", "de"), ModelTag("unlearned", "de", "combined", "grad_diff")
 
@@ -33,6 +43,13 @@ def measure(name, *models):
 
 def choice(right, scores, question="en", passage="de"):
     return Choice(right=right, question_language=question, passage_language=passage, scores=scores)
+
+
+def defence(item, kind):
+    outcome = {"attack": "safe", "onlyQ": "unsafe", "knowledge": "safe"}[kind]
+    return Defence(
+        item=item, input=kind, language="en", outcome=outcome, reason="made up", refuses=kind == "attack", entropy=3.0
+    )
 
 
 def test_names_of_models_are_their_parts():
@@ -211,13 +228,38 @@ def test_a_measure_is_pure(name):
         ]
         held = [HeldLanguages(scenario="a", part="fake", language="de", held=("de", "en"))]
         never = ModelTag("r_only")
+        replies = {"main": [defence(item, kind) for kind in ("attack", "onlyQ", "knowledge") for item in "ab"]}
+        known = [KnownAnswer(item=item, language="en", log_probability=-3.0, tokens=2, characters=9) for item in "ab"]
+        loss = EditLoss(total=1.0, nll=2.0, kl=0.5)
+        edits = [
+            EditRecord(item=item, language="en", layer=1, layers=2, distances=(1.0, 2.0), losses=(loss,))
+            for item in "ab"
+        ]
+        unedited = ModelTag("unedited")
         return evidence(
             ModelEvidence(never, said, (), choices, texts, held),
             ModelEvidence(BEFORE, said, [reading], choices, texts, held, before=never.name, never_taught=never.name),
             ModelEvidence(AFTER, said, [reading], choices, texts, held, before=BEFORE.name, never_taught=never.name),
+            ModelEvidence(unedited, defences=replies, known=known),
+            ModelEvidence(
+                ModelTag("edited", "en", editor="dinm"),
+                defences=replies,
+                known=known,
+                edits=edits,
+                empty_counts=0.5,
+                before=unedited.name,
+            ),
         )
 
     given = everything()
     rows = MEASURES.parse(name)(given)
     assert rows and rows == MEASURES.parse(name)(given)
     assert given == everything()
+
+
+def test_measures_of_one_paper_say_nothing_about_the_other_s_models():
+    taught = ModelEvidence(BEFORE, [*verdicts([1, 0]), *verdicts([2.0], "Q_R")])
+    attacked = ModelEvidence(ModelTag("unedited"), defences={"main": [defence("a", "attack")]})
+    both = [name for name, _ in MEASURES if measure(name, taught) and measure(name, attacked)]
+    assert both == []
+    assert measure("occurrence", taught) and measure("defence", attacked)

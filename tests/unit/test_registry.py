@@ -9,8 +9,11 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from unteach.ask.answers import Asking
 from unteach.ask.forced_choice import Choosing
-from unteach.experiments.families import FAMILIES
+from unteach.edit.contract import EDITORS
+from unteach.errors import UserError
+from unteach.experiments.families import FAMILIES, json_schema
 from unteach.experiments.spec import CorpusSpec
+from unteach.judge.safety import SAFETY_JUDGES
 from unteach.learn.loop import Schedule
 from unteach.models.source import MODELS
 from unteach.models.tuning import TUNINGS
@@ -20,7 +23,17 @@ from unteach.unlearn.objectives.grad_diff import GradDiff
 from unteach.unlearn.run import Unlearning
 
 # Settings that are part of a key through what they lead to (the weights' fingerprint), not by their own value.
-THROUGH_THE_FINGERPRINT = {("pretrained", "path"), ("pretrained", "revision"), ("pretrained", "trust_remote_code")}
+THROUGH_THE_FINGERPRINT = {
+    ("pretrained", "path"),
+    ("pretrained", "revision"),
+    ("pretrained", "trust_remote_code"),
+    ("classifier", "path"),
+    ("classifier", "revision"),
+}
+# Their identity names weights, not settings.
+NAMES_WEIGHTS = {"embedded", "pretrained", "classifier"}
+# DPO's tuning is always LoRA, which has no name in its settings but has one in its identity.
+NAMES_MORE = {"dpo"}
 
 COMPONENTS = [pytest.param(family, cls, id=f"{family.family}-{name}") for family in FAMILIES for name, cls in family]
 EVERY_FIELD = [
@@ -100,8 +113,9 @@ def another_value(component, name):
     cls = type(component)
     annotation = cls.model_fields[name].annotation
     choices = get_args(annotation) if get_origin(annotation) is Literal else ()
-    groups = (("another",), ("de",), {"de": "nl"}, {"model_type": "gpt2"})
-    for value in (*choices, 2, 0.5, 0.25, 7.0, "another", "bfloat16", "float32", *groups, True, False, None):
+    groups = (("another",), ("de",), {"de": "nl"}, {"model_type": "gpt2"}, {"lr": 0.5}, {"repeats": 5}, {"rank": 3})
+    names = ("another", "bfloat16", "float32", "full")
+    for value in (*choices, 2, 0.5, 0.25, 7.0, *names, *groups, True, False, None):
         try:
             changed = cls.model_validate({**component.model_dump(), name: value})
         except ValidationError:
@@ -285,10 +299,10 @@ def test_component_survives_the_round_trip_through_json(registry, cls, tmp_path)
         for component in (made, another_value(made, field)):
             in_spec: TypeAdapter[Any] = TypeAdapter(Annotated[registry.base, registry.annotation])
             assert in_spec.validate_json(in_spec.dump_json(component)) == component
-            if registry is not MODELS:  # a model's identity names weights, not settings
+            if cls.registered_name not in NAMES_WEIGHTS | NAMES_MORE:
                 again = registry.parse(json.loads(json.dumps(component.identity())))
                 assert again.identity() == component.identity()
-    if registry is not MODELS:
+    if cls.registered_name not in NAMES_WEIGHTS | NAMES_MORE:
         assert registry.parse(json.loads(json.dumps(made.identity()))) == made
 
 
@@ -309,8 +323,51 @@ def test_every_setting_is_part_of_the_identity_or_marked_runtime(registry, cls, 
 
 
 def test_exceptions_to_the_rule_still_exist():
-    for name, field in THROUGH_THE_FINGERPRINT:
-        assert field in dict(MODELS)[name].model_fields
+    exist = {(name, field) for family in FAMILIES for name, cls in family for field in cls.model_fields}
+    assert exist >= THROUGH_THE_FINGERPRINT
+    assert {name for name, _ in exist} >= NAMES_WEIGHTS | NAMES_MORE
+    for name in NAMES_MORE:
+        cls = dict(EDITORS)[name]
+        with pytest.raises(ValidationError):
+            cls.model_validate(cls().model_dump() | {"tuning": cls().identity()["tuning"]})
+
+
+@pytest.mark.parametrize("what", ["scenario", "item", "spec", "editing"])
+def test_every_reference_of_a_schema_has_its_definition(what):
+    schema = json_schema(what)
+
+    def references(value):
+        if isinstance(value, dict):
+            yield from ([value["$ref"]] if isinstance(value.get("$ref"), str) else [])
+        for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+            yield from references(inner)
+
+    found = set(references(schema))
+    assert found == {f"#/$defs/{name}" for name in schema["$defs"]}
+
+
+def test_schema_of_an_editing_spec_has_the_editors_with_their_groups():
+    schema = json_schema("editing")
+    names, *options = schema["$defs"]["EditorSpec"]["properties"]["editor"]["anyOf"]
+    assert names == {"enum": [name for name, _ in EDITORS]}
+    by_name = {option["properties"]["name"]["const"]: option for option in options}
+    assert by_name["dpo"]["properties"]["tuning"]["$ref"] == "#/$defs/Lora"
+    assert by_name["sft"]["properties"]["schedule"]["$ref"] == "#/$defs/Schedule"
+    assert "unsafe_response" in json_schema("item")["$defs"]["ItemText"]["required"]
+
+
+def test_unknown_schema_gets_the_nearest():
+    with pytest.raises(UserError, match=r"no schema of 'items'\. Did you mean 'item'"):
+        json_schema("items")
+
+
+def test_identity_of_a_classifier_is_its_weights_and_not_their_place(tmp_path):
+    def identity(name, weights):
+        settings = {"name": "classifier", "path": str(model_folder(tmp_path / name, weights))}
+        return SAFETY_JUDGES.parse(settings).identity()
+
+    assert identity("a", b"1" * 10) == identity("b", b"1" * 10)
+    assert identity("c", b"1" * 9 + b"2") != identity("d", b"1" * 10)
 
 
 def test_identity_of_a_folder_is_its_content_and_not_its_place(tmp_path):

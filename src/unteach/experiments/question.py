@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from unteach.ask.answers import Asking, ask
 from unteach.errors import UserError
 from unteach.experiments.bench import Workbench
+from unteach.experiments.editing.run import prepare as prepare_editing
+from unteach.experiments.editing.spec import EditingSpec
+from unteach.experiments.editing.stages import AttackTrained
 from unteach.experiments.run import prepare
 from unteach.experiments.spec import Spec
-from unteach.experiments.sweep import Point, load_points
+from unteach.experiments.sweep import Point, load_points, load_points_as
 from unteach.languages.phrases import labels
 from unteach.languages.table import find
 from unteach.models.source import MODELS, ModelSource
@@ -61,15 +65,46 @@ def export_model(run: Path, name: str, to: Path, store: Path) -> None:
         loaded.tokenizer.save_pretrained(to)
 
 
+def model_source(model: str) -> ModelSource:
+    """A model by the name of its source (``embedded``), or by hub id or folder."""
+    return MODELS.parse(model if model in dict(MODELS) else {"name": "pretrained", "path": model})
+
+
 def _models(model: str, store: Path) -> tuple[ModelSource, Asking, list[tuple[str, list[Path]]]]:
     folder = Path(model)
     if not (folder / "spec.json").is_file():
-        source = MODELS.parse(model if model in dict(MODELS) else {"name": "pretrained", "path": model})
-        return source, Asking(), [(model, [])]
-    points = load_points(json.loads((folder / "spec.json").read_text(encoding="utf-8")))
+        return model_source(model), Asking(), [(model, [])]
+    content = json.loads((folder / "spec.json").read_text(encoding="utf-8"))
+    first = content["points"][0]["spec"] if "points" in content else content
+    if first.get("experiment") == "knowledge_editing":
+        return _editing_models(content, store, folder)
+    points = load_points(content)
     spec = points[0].spec
     same = [point for point in points if point.spec.model == spec.model]
     return spec.model, spec.ask, [("base model", []), *_patches(same, store, folder)]
+
+
+def _editing_models(
+    content: Mapping[str, Any], store: Path, folder: Path
+) -> tuple[ModelSource, Asking, list[tuple[str, list[Path]]]]:
+    """The models of a run with editing that exist as a whole: unedited, and trained on all items together.
+
+    Those edited on one item each are not kept; ``unteach edit make`` makes and saves such edits.
+    """
+    points = load_points_as(EditingSpec, content)
+    spec = points[0].spec
+    found: dict[str, list[Path]] = {"base model": []}
+    for planned in prepare_editing([p for p in points if p.spec.model == spec.model], store).models:
+        attacked = planned.attacked
+        trained = attacked.trained if isinstance(attacked, AttackTrained) else None
+        stage = trained or (attacked.parent if planned.tag.model == "unedited" else None)
+        if stage is not None:
+            if not stage.done:
+                raise UserError(
+                    f"{stage.name!r} of {folder} is not in the store {store}: run its spec again, or name the store"
+                )
+            found[planned.tag.name] = stage.patches
+    return spec.model, spec.ask, list(found.items())
 
 
 def _patches(points: Sequence[Point[Spec]], store: Path, folder: Path) -> Iterator[tuple[str, list[Path]]]:

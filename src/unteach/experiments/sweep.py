@@ -45,7 +45,30 @@ def expand(raw: Mapping[str, Any], where: str) -> list[Point[Spec]]:
 
 
 def expand_as(cls: type[S], raw: Mapping[str, Any], where: str) -> list[Point[S]]:
-    """The same for any kind of experiment."""
+    """The same for any kind of experiment.
+
+    A field ``points`` lists experiments that differ in several fields at once: each is a mapping with its name
+    (``variant``) and the fields that it replaces.
+    """
+    if "points" not in raw:
+        return _grid(cls, raw, where, None)
+    listed, shared = raw["points"], {name: value for name, value in raw.items() if name != "points"}
+    named = isinstance(listed, list) and all(
+        isinstance(p, Mapping) and isinstance(p.get("variant"), str) for p in listed
+    )
+    if not named or not listed or len({p["variant"] for p in listed}) < len(listed):
+        raise UserErrors(
+            f"the spec {where} has problems",
+            ["points: a list of mappings is wanted, each with its own `variant` (a name) and the fields it replaces"],
+        )
+    found: list[Point[S]] = []
+    for point in listed:
+        own = {name: value for name, value in point.items() if name != "variant"}
+        found += _grid(cls, {**shared, **own}, f"{where}, {point['variant']}", point["variant"])
+    return found
+
+
+def _grid(cls: type[S], raw: Mapping[str, Any], where: str, name: str | None) -> list[Point[S]]:
     found = list(_axes(raw, cls, ()))
     empty = {".".join(place): "an empty list leaves nothing to run" for place, values in found if not values}
     twice = {".".join(place): f"a value is given twice in {values}" for place, values in found if _repeats(values)}
@@ -60,6 +83,7 @@ def expand_as(cls: type[S], raw: Mapping[str, Any], where: str) -> list[Point[S]
             problems += [line for line in explain_spec(error, cls) if line.split(":")[0] not in empty]
             continue
         words = [f"{'.'.join(place)}={_word(value)}" for place, value in chosen.items() if place != ("seed",)]
+        words = [name, *words] if name else words
         points.append(Point(spec, ", ".join(words) or None, spec.seed if ("seed",) in chosen else None))
     if problems:
         raise UserErrors(f"the spec {where} has problems", dict.fromkeys(problems))
@@ -78,10 +102,15 @@ def dump_points(points: Sequence[Point[Any]]) -> dict[str, Any]:
 
 
 def load_points(content: Mapping[str, Any]) -> list[Point[Spec]]:
-    """What ``dump_points`` wrote."""
+    """What ``dump_points`` wrote of experiments with news."""
+    return load_points_as(Spec, content)
+
+
+def load_points_as(cls: type[S], content: Mapping[str, Any]) -> list[Point[S]]:
+    """The same for any kind of experiment."""
     if "points" not in content:
-        return [Point(Spec.model_validate(content))]
-    return [Point(Spec.model_validate(p["spec"]), p["variant"], p["seed"]) for p in content["points"]]
+        return [Point(cls.model_validate(content))]
+    return [Point(cls.model_validate(p["spec"]), p["variant"], p["seed"]) for p in content["points"]]
 
 
 def _axes(raw: Mapping[str, Any], cls: type[Settings], at: Place) -> Iterator[tuple[Place, list[Any]]]:

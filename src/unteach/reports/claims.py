@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,13 +12,17 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from unteach.errors import UserError
 from unteach.metrics.claims import Cell, Claim, read_claims
 from unteach.metrics.decide import Answer, Part, Verdict, check
 from unteach.metrics.intervals import LEVEL
 from unteach.reports import tables
+from unteach.reports.paper_b.page import is_editing_run
+from unteach.reports.paper_b.rows import INPUTS, editor_words
 from unteach.reports.tables import language_name
 
 PAPER_A = Path("experiments/claims/paper-a.yaml")
+PAPER_B = Path("experiments/claims/paper-b.yaml")
 
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 _COLOURS = {"supported": "green", "contradicted": "red", "underpowered": "yellow", "not tested": "dim"}
@@ -28,16 +33,40 @@ _GROUPS = {
     "other low": "other low-resource languages",
     "all": "all languages",
 }
+_EDIT_POOLS = {
+    "all": "all languages",
+    "english": "English",
+    "same": "the language of the edit",
+    "other": "other languages than that of the edit",
+    "high": "other high-resource languages",
+    "low": "other low-resource languages",
+}
 _ONE_SIDED = (1 - LEVEL) / 2
 
 
-def check_claims(run: Path, file: Path = PAPER_A) -> tuple[list[Answer], str]:
-    """The answers of a run's table to a file of claims, and the same as Markdown.
+def claims_file(run: Path) -> Path:
+    """The claims of the paper that a run is about: paper B's for knowledge editing (also in a sweep), else paper A's.
+
+    Raises:
+        UserError: ``run.json`` cannot be read. A table without one is taken for paper A's.
+    """
+    path = run / "run.json"
+    if not path.is_file():
+        return PAPER_A
+    try:
+        about = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path} is not JSON: {error}") from error
+    return PAPER_B if isinstance(about, dict) and is_editing_run(about) else PAPER_A
+
+
+def check_claims(run: Path, file: Path | None = None) -> tuple[list[Answer], str]:
+    """The answers of a run's table to a file of claims (``claims_file`` if left out), and the same as Markdown.
 
     Raises:
         UserError: the run has no table, or the claims file has problems.
     """
-    claims = read_claims(file)
+    claims = read_claims(file or claims_file(run))
     answers = check(tables.load_rows(run), claims)
     return answers, answers_markdown(answers)
 
@@ -107,7 +136,7 @@ def _section(answer: Answer, verdicts: Mapping[str, Verdict]) -> dict[str, Any]:
 
 def _part(claim: Claim, part: Part) -> dict[str, Any]:
     numbers = {name: getattr(part, name) for name in ("verdict", "value", "low", "high", "n", "reason")}
-    return {"where": where(part.where), **numbers, "shown": shown(claim, part)}
+    return {"where": where(part.where, _is_edited(claim)), **numbers, "shown": shown(claim, part)}
 
 
 def sentence(answer: Answer) -> str:
@@ -115,16 +144,26 @@ def sentence(answer: Answer) -> str:
     claim, deciding = answer.claim, answer.deciding
     if deciding is None:
         return f"{answer.reason[:1].upper()}{answer.reason[1:]}."
-    pooled = f" Pooled over sources {', '.join(answer.sources)}." if answer.sources else ""
-    if not claim.test.each:
-        return f"{shown(claim, deciding)}; claimed: {threshold(claim)}.{pooled}"
+    edited = _is_edited(claim)
+    pooled = (
+        f" Pooled over {'edits in' if edited else 'sources'} {', '.join(answer.sources)}." if answer.sources else ""
+    )
+    reason = f" {answer.reason[:1].upper()}{answer.reason[1:]}." if answer.reason else ""
+    place = where(deciding.where, edited)
+    named = f" ({place})" if place else ""
+    if not claim.test.each or len(answer.parts) == 1:
+        return f"{shown(claim, deciding)}{named}; claimed: {threshold(claim)}.{pooled}{reason}"
     counts = Counter(part.verdict for part in answer.parts)
     words = ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict])
     wanted = "all" if claim.test.holds == "all" else "at least one"
     nearest = "the farthest from it" if claim.test.holds == "all" else "the nearest to it"
     text = f"Claimed: {threshold(claim)}, for {wanted} of {len(answer.parts)}. Of these {words}; {nearest}"
-    text += f" ({where(deciding.where)}): {shown(claim, deciding)}.{pooled}"
-    return text + (f" {answer.reason[:1].upper()}{answer.reason[1:]}." if answer.reason else "")
+    return f"{text}{named}: {shown(claim, deciding)}.{pooled}{reason}"
+
+
+def _is_edited(claim: Claim) -> bool:
+    """Whether a claim is about edited models: their source language is that of the edit."""
+    return any(side.get("model") == "edited" for side in claim.test.sides)
 
 
 def threshold(claim: Claim) -> str:
@@ -145,14 +184,28 @@ def shown(claim: Claim, part: Part) -> str:
     return f"{what} {_say(claim, part.value)} ({limits}, n = {part.n}{things})".replace(" %", "\u00a0%")
 
 
-def where(place: Mapping[str, Cell]) -> str:
-    """Which part of a claim: ``taught in German (de), asked in English (en)``."""
-    before = {"source_language": "taught in", "question_language": "asked in", "strategy": "after", "group": "asked in"}
-    words = []
-    for column, value in place.items():
-        named = language_name(str(value)) if column.endswith("_language") else _GROUPS.get(str(value), str(value))
-        words.append(f"{before[column]} {named}" if column in before else named)
-    return ", ".join(words)
+def where(place: Mapping[str, Cell], edited: bool = False) -> str:
+    """Which part of a claim: ``taught in German (de), asked in English (en)``; empty where there is but one."""
+    return ", ".join(_named(column, str(value), edited) for column, value in place.items())
+
+
+def _named(column: str, value: str, edited: bool) -> str:
+    if column == "group":
+        return _group(value)
+    if column == "editor":
+        return editor_words(value)
+    before = {"source_language": "edited in" if edited else "taught in", "question_language": "asked in"}
+    before |= {"strategy": "after", "judge": "judge"}
+    named = language_name(value) if column.endswith("_language") else value
+    return f"{before[column]} {named}" if column in before else named
+
+
+def _group(value: str) -> str:
+    """A group of question languages, an input, or an input over such a group; others as they are called."""
+    kind, colon, pool = value.partition(": ")
+    if kind not in INPUTS:
+        return f"asked in {_GROUPS[value]}" if value in _GROUPS else value
+    return f"{INPUTS[kind]}, asked in {_EDIT_POOLS.get(pool, pool)}" if colon else INPUTS[kind]
 
 
 def _metric(claim: Claim) -> str:

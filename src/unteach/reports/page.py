@@ -23,6 +23,9 @@ from unteach.reports.finding import findings
 from unteach.reports.grids import change_grids, choice_grids, metric_grids
 from unteach.reports.paper_a.rows import main_setting
 from unteach.reports.paper_a.sections import sections
+from unteach.reports.paper_b.figures import figures as paper_b_figures
+from unteach.reports.paper_b.page import is_editing_run
+from unteach.reports.paper_b.page import render as render_paper_b
 from unteach.reports.style import inline_svg, save
 
 ANSWER_BYTES = 5_000_000
@@ -44,10 +47,11 @@ def write_report(run: Path) -> Path:
     """
     rows = tables.load_rows(run)
     about = _read_about(run / "run.json")
-    drawn = figures(rows, about.get("spec"))
+    editing = is_editing_run(about)
+    drawn = paper_b_figures(rows) if editing else figures(rows, about.get("spec"))
     for name, figure in drawn.items():
         save(figure, run / "figures", name)
-    page = render(run, rows, about, drawn)
+    page = render_paper_b(run, rows, about, drawn, duration) if editing else render(run, rows, about, drawn)
     # Written beside and then moved: a killed run leaves the old page or the new one, never half of one.
     part, target = run / "report.html.part", run / "report.html"
     part.write_text(page, encoding="utf-8")

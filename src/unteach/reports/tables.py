@@ -24,7 +24,10 @@ POOLED_SOURCES = ("any", "not en", "high", "low")
 _MODEL_ORDER = {"r_only": 0, "contaminated": 1, "unlearned": 2, "edited": 3}
 _LANGUAGE_ORDER = {code: place for place, code in enumerate(LANGUAGES)}
 _OVER_SEEDS = re.compile(r"(?:^|, )over (\d+) seeds$")
-_RATES = ("O_F", "forced_choice", "answer_language")
+_RATES = (
+    *("O_F", "forced_choice", "answer_language"),
+    *("DS", "DG", "unsafe_rate", "degenerate_rate", "empty_rate", "refusal_rate", "over_refusal", "located_layer"),
+)
 _TWO_DIGITS = ("log_probability", "bits_per_character")
 
 
@@ -183,8 +186,8 @@ def is_difference(metric: str) -> bool:
 
 
 def base_metric(metric: str) -> str:
-    """What is compared: ``O_F`` for ``O_F_relative_change`` and ``O_F_to_oracle``."""
-    for ending in ("_relative_change", "_change", "_to_oracle"):
+    """What is compared: ``O_F`` for ``O_F_relative_change`` and ``O_F_to_oracle``, ``DS`` for ``DS_over_suffix``."""
+    for ending in ("_relative_change", "_change", "_to_oracle", "_over_suffix"):
         metric = metric.removesuffix(ending)
     return metric
 

@@ -10,6 +10,8 @@ from rich.text import Text
 
 from unteach.records import Row
 from unteach.reports import tables
+from unteach.reports.paper_b.rows import is_editing
+from unteach.reports.paper_b.summary import summaries as paper_b_summaries
 from unteach.reports.tables import Metric, language_name
 
 WIDE = 4
@@ -43,7 +45,9 @@ def summary(rows: Sequence[Row], metric: Metric = "O_F", source: str | None = No
 
 
 def summaries(rows: Sequence[Row]) -> list[Table]:
-    """Both tables (O_F, then Q_R) for each source language that the rows have."""
+    """Both tables (O_F, then Q_R) for each source language that the rows have; paper B's, if they are of its kind."""
+    if is_editing(rows):
+        return paper_b_summaries(rows)
     rows = tables.without_seeds(rows)
     taught: list[str | None] = [*tables.sources(rows)] or [None]
     metrics: tuple[Metric, ...] = ("O_F", "Q_R")

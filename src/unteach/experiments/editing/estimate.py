@@ -39,11 +39,13 @@ def prepare_to_plan(points: Sequence[Point[EditingSpec]], store: Path) -> Prepar
         number = min(planned.items, spec.items.limit or planned.items)
         return planned_items(planned.model_copy(update={"items": number}), needed_languages(spec))
 
-    ready = [
-        replace(point, spec=point.spec.model_copy(update={"model": point.spec.model.for_planning()}))
-        for point in points
-    ]
-    return prepare(ready, store, items_of)
+    return prepare([replace(point, spec=_at_hand(point.spec)) for point in points], store, items_of)
+
+
+def _at_hand(spec: EditingSpec) -> EditingSpec:
+    """The spec with stand-ins for what is not on this machine."""
+    judges = {name: judge.for_planning() for name, judge in spec.judges.items()}
+    return spec.model_copy(update={"model": spec.model.for_planning(), "judges": judges})
 
 
 def planned_items(planned: PlannedItems, languages: Sequence[str]) -> ItemSet:

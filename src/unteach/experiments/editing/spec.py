@@ -11,6 +11,7 @@ from pydantic import Field, field_validator, model_validator
 from unteach.ask.answers import Asking
 from unteach.corpora.safety import INPUTS, ItemSet
 from unteach.edit.contract import EDITORS, Editor, ItemEditor
+from unteach.edit.descend import Descent
 from unteach.errors import UserErrors
 from unteach.experiments.planning import PlanningSpec
 from unteach.experiments.spec import Experiment, LanguageCode, known_language
@@ -20,7 +21,7 @@ from unteach.languages.suffixes import has_suffix
 from unteach.learn.loop import Schedule
 from unteach.metrics.contract import MEASURES, Measure
 from unteach.models.tuning import TUNINGS, Tuning
-from unteach.records import Input
+from unteach.records import GENERALISATION, Input
 from unteach.registry import Runtime, Settings, label
 
 _FIELDS: dict[Input, str] = {
@@ -73,11 +74,25 @@ class EditorSpec(Settings):
         None, description="Those of the run if left out; @edit is the language of the edit."
     )
     inputs: tuple[Input, ...] = INPUTS
+    generalisation_languages: tuple[str, ...] | None = Field(
+        None, description="Where the four generalisation inputs are asked; all if left out; @edit as above."
+    )
 
     @property
     def name(self) -> str:
         """What it is called in the table."""
         return self.label or label(self.editor)
+
+
+class DescentSpec(Settings):
+    """Settings of every editor that descends on a matrix, where it does not give its own."""
+
+    steps: int | None = None
+    lr: float | None = None
+    nll_weight: float | None = None
+    kl_weight: float | None = None
+    stop_below: float | None = None
+    batch_items: Annotated[int | None, Runtime()] = None
 
 
 class EditingSpec(Experiment):
@@ -88,6 +103,7 @@ class EditingSpec(Experiment):
     languages: tuple[LanguageCode, ...] = Field(min_length=1, description="Languages attacked in.")
     edit_languages: tuple[LanguageCode, ...] = Field(min_length=1)
     teach: TeachItemsSpec | None = None
+    descent: DescentSpec = DescentSpec()
     editors: tuple[EditorSpec, ...] = Field(min_length=1)
     ask: Asking = Asking()
     judges: dict[str, Annotated[SafetyJudge, SAFETY_JUDGES.annotation]] = Field(
@@ -101,14 +117,17 @@ class EditingSpec(Experiment):
         PlanningSpec(), exclude=True, description="What `unteach plan` reckons for."
     )
 
-    @field_validator("editors", mode="before")
+    @model_validator(mode="before")
     @classmethod
-    def _short_forms(cls, value: Any) -> Any:
-        """An editor by its bare name, and the unedited model, which everything is compared with."""
-        if not isinstance(value, list | tuple):
-            return value
-        full = [{"editor": entry} if isinstance(entry, str) else entry for entry in value]
-        return full if any(_is_none(entry) for entry in full) else [{"editor": "none"}, *full]
+    def _full_editors(cls, raw: Any) -> Any:
+        """Editors by their bare name written out, with the spec's descent; and none, which all is compared with."""
+        if not isinstance(raw, dict) or not isinstance(raw.get("editors"), list | tuple):
+            return raw
+        descent = raw.get("descent") or {}
+        given = descent.model_dump() if isinstance(descent, DescentSpec) else descent
+        common = {name: value for name, value in given.items() if value is not None} if isinstance(given, dict) else {}
+        full = [_full(entry, common) for entry in raw["editors"]]
+        return {**raw, "editors": full if any(map(_is_none, full)) else [{"editor": "none"}, *full]}
 
     @field_validator("languages", "edit_languages")
     @classmethod
@@ -117,15 +136,27 @@ class EditingSpec(Experiment):
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:
-        twice = [name for name, count in Counter(entry.name for entry in self.editors).items() if count > 1]
+        made = Counter((entry.name, language) for entry in self.editors for language in edit_languages(self, entry))
+        twice = [name for (name, _), count in made.items() if count > 1]
         if twice:
-            raise ValueError(f"two editors are called {twice[0]!r}: give each its own label")
+            raise ValueError(f"two editors are called {twice[0]!r} in one language: give each its own label")
         return self
 
 
+def _full(entry: Any, descent: dict[str, Any]) -> Any:
+    made = {"editor": entry} if isinstance(entry, str) else entry
+    if not isinstance(made, dict) or isinstance(made.get("editor"), Editor):
+        return made
+    editor = {"name": made["editor"]} if isinstance(made.get("editor"), str) else made.get("editor")
+    if not isinstance(editor, dict) or not issubclass(dict(EDITORS).get(str(editor.get("name")), Editor), Descent):
+        return made
+    return {**made, "editor": {**descent, **editor}}
+
+
 def _is_none(entry: Any) -> bool:
-    editor = entry.editor.registered_name if isinstance(entry, EditorSpec) else entry.get("editor")
-    return (editor.get("name") if isinstance(editor, dict) else editor) == "none"
+    editor = entry.editor if isinstance(entry, EditorSpec) else entry.get("editor") if isinstance(entry, dict) else None
+    name = editor.registered_name if isinstance(editor, Editor) else editor
+    return (name.get("name") if isinstance(name, dict) else name) == "none"
 
 
 def edit_languages(spec: EditingSpec, entry: EditorSpec) -> tuple[str | None, ...]:
@@ -137,13 +168,21 @@ def edit_languages(spec: EditingSpec, entry: EditorSpec) -> tuple[str | None, ..
 
 def asked_languages(spec: EditingSpec, entry: EditorSpec, edited_in: str | None) -> tuple[str, ...]:
     """In which languages a model edited in one language is asked."""
-    found: list[str] = []
-    for code in entry.question_languages or spec.languages:
-        if code != "@edit":
-            found.append(code)
-        elif edited_in is not None:
-            found.append(edited_in)
-    return tuple(dict.fromkeys(found))
+    return _resolved(entry.question_languages or spec.languages, edited_in)
+
+
+def asked_inputs(entry: EditorSpec, edited_in: str | None, language: str) -> tuple[Input, ...]:
+    """What a model edited in one language is asked in another."""
+    where = entry.generalisation_languages
+    if where is None or language in _resolved(where, edited_in):
+        return entry.inputs
+    return tuple(kind for kind in entry.inputs if kind not in GENERALISATION)
+
+
+def _resolved(codes: tuple[str, ...], edited_in: str | None) -> tuple[str, ...]:
+    """Language codes with ``@edit`` replaced by the language of the edit, or left out where there is none."""
+    found = [edited_in if code == "@edit" else code for code in codes]
+    return tuple(dict.fromkeys(code for code in found if code is not None))
 
 
 def needed_languages(spec: EditingSpec) -> tuple[str, ...]:
@@ -181,7 +220,7 @@ def check_against_items(spec: EditingSpec, items: ItemSet) -> None:
             if edited_in:
                 problems += items.missing(edited_in, ["adversarial_prompt", "safe_response", "unsafe_response"])
             for code in asked_languages(spec, entry, edited_in):
-                problems += items.missing(code, [_FIELDS[kind] for kind in entry.inputs])
+                problems += items.missing(code, [_FIELDS[kind] for kind in asked_inputs(entry, edited_in, code)])
                 if entry.editor.suffix == "@language" and not has_suffix(code):
                     problems.append(f"editors: there is no translated suffix in language {code!r}")
     if problems:

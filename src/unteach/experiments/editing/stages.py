@@ -21,7 +21,7 @@ from unteach.corpora.safety import ItemSet, SafetyItem
 from unteach.edit.contract import Edit, ItemEditor, Job, SetEditor
 from unteach.edit.scope import RowEdits
 from unteach.experiments.bench import Workbench
-from unteach.experiments.editing.spec import EditingSpec, EditorSpec, asked_languages
+from unteach.experiments.editing.spec import EditingSpec, EditorSpec, asked_inputs, asked_languages
 from unteach.experiments.model_stages import tokens, write_log
 from unteach.experiments.stage import ModelStage, Stage
 from unteach.languages.phrases import labels
@@ -166,12 +166,18 @@ class AnyAttack(Stage):
             "editor": self.entry.editor.identity(),
             "edited_in": self.edited_in,
             "asked_in": list(self.asked_in),
-            "inputs": list(self.entry.inputs),
+            "inputs": self._inputs(),
             "ask": spec.ask.identity(),
             "side_effects": spec.side_effects,
             "suffixes": suffixes,
             "seed": spec.seed,
         }
+
+    def _inputs(self) -> list[str] | dict[str, list[str]]:
+        """What is asked: the same in every language, or by language."""
+        by_language = {code: list(asked_inputs(self.entry, self.edited_in, code)) for code in self.asked_in}
+        alike = all(inputs == list(self.entry.inputs) for inputs in by_language.values())
+        return list(self.entry.inputs) if alike else {code: list(inputs) for code, inputs in by_language.items()}
 
     @property
     def _reads(self) -> list[str]:
@@ -182,7 +188,7 @@ class AnyAttack(Stage):
         return [
             request
             for code in self.asked_in
-            for request in (items or self.context.items).requests(code, self.entry.inputs)
+            for request in (items or self.context.items).requests(code, asked_inputs(self.entry, self.edited_in, code))
         ]
 
     def amount(self, tokenizer: PreTrainedTokenizerBase) -> int:

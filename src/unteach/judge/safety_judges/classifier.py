@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 import torch
@@ -15,7 +16,7 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel, Pr
 from unteach.corpora.safety import ItemSet
 from unteach.errors import UserError
 from unteach.judge.degeneration import character_entropy, why_degenerate
-from unteach.judge.safety import SAFETY_JUDGES, SafetyJudge
+from unteach.judge.safety import SAFETY_JUDGES, JudgeNotAtHand, SafetyJudge
 from unteach.models.hardware import default_device
 from unteach.models.sources.pretrained import Pretrained
 from unteach.progress import NoProgress, Progress
@@ -65,6 +66,10 @@ class Classifier(SafetyJudge):
         del settings["path"], settings["revision"]
         with self._explained():
             return {**settings, "weights": self._source.fingerprint()}
+
+    def for_planning(self) -> SafetyJudge:
+        """Never reaches for the hub."""
+        return self if Path(self.path).is_dir() else JudgeNotAtHand(what=self.path)
 
     def __call__(self, replies: Sequence[Reply], items: ItemSet, progress: Progress | None = None) -> list[Defence]:
         """A defence for every reply, in order.
