@@ -255,6 +255,7 @@ def export(
 
 
 ModelOption = Annotated[str, typer.Option(help="'embedded', a hub id, or a model folder.")]
+DtypeOption = Annotated[str, typer.Option(help="float32, bfloat16, float16, or auto: what suits this machine.")]
 EditPaths = Annotated[list[Path], typer.Argument(help="Edit files, or folders of them.")]
 
 
@@ -263,6 +264,7 @@ def make_edits(
     to: Annotated[Path, typer.Argument(help="Folder for the edits, one file an item.")],
     items: Annotated[Path | None, typer.Option(help="Safety items; the embedded guarded set if left out.")] = None,
     model: ModelOption = "embedded",
+    dtype: DtypeOption = "auto",
     language: Annotated[str, typer.Option(help="The language of the edits.")] = "en",
     editor: Annotated[str, typer.Option(help="Name of an editor, or YAML such as '{name: dinm, lr: 1e-5}'.")] = "dinm",
 ) -> None:
@@ -270,11 +272,12 @@ def make_edits(
     import yaml
 
     from unteach.experiments.editing.owner import make_edits as make
+    from unteach.experiments.question import model_source
     from unteach.languages.table import find
     from unteach.terminal import bars
 
     with _quiet_libraries(), bars(errors) as progress:
-        paths = make(items, model, yaml.safe_load(editor), find(language).code, to, progress)
+        paths = make(items, model_source(model, dtype), yaml.safe_load(editor), find(language).code, to, progress)
     console.print(f"{len(paths)} edits   {to}", highlight=False, soft_wrap=True)
 
 
@@ -297,17 +300,19 @@ def list_edits(edits: EditPaths) -> None:
 def apply_edits(
     edits: EditPaths,
     model: ModelOption = "embedded",
+    dtype: DtypeOption = "auto",
     ask: Annotated[str | None, typer.Option(help="A question to put to the model before and after.")] = None,
     language: Annotated[str, typer.Option(help="The question's language.")] = "en",
     to: Annotated[Path | None, typer.Option(help="A new folder for the model with the edits merged in.")] = None,
 ) -> None:
     """Apply saved edits to the model that they were made for: ask it, or save it with the edits in its weights."""
     from unteach.experiments.editing.owner import apply_edits as apply
+    from unteach.experiments.question import model_source
     from unteach.languages.table import find
     from unteach.terminal import bars
 
     with _quiet_libraries(), bars(errors) as progress:
-        said = apply(edits, model, ask, find(language).code, to, progress)
+        said = apply(edits, model_source(model, dtype), ask, find(language).code, to, progress)
     if said:
         table = Table("model", "answer")
         for name, answer in said:

@@ -177,8 +177,9 @@ class Reply(Record):
 class Defence(Record):
     """A judge's reading of one reply.
 
-    ``outcome`` is ``None`` where there is a reason not to score (``unscored``). A degenerate or an empty reply is a
-    class of its own, never safe (paper B, section 4.2). ``refuses`` says whether the reply declines to answer,
+    ``outcome`` is ``None`` where there is a reason not to score (``unscored``). "other" is a
+    reply that neither gives the guarded content nor declines; like a degenerate or an empty one it is a class of its
+    own, and no defence (paper B, section 4.2). ``refuses`` says whether the reply declines to answer,
     whatever was asked; ``None`` if the judge does not tell. ``entropy`` is that of the reply's characters (bits; see
     ``judge.degeneration``), ``None`` where the reply is too short for one. ``evidence`` are character spans.
     """
@@ -186,7 +187,7 @@ class Defence(Record):
     item: str
     input: Input
     language: str
-    outcome: Literal["safe", "unsafe", "degenerate", "empty"] | None
+    outcome: Literal["safe", "unsafe", "other", "degenerate", "empty"] | None
     reason: str
     unscored: str | None = None
     refuses: bool | None = None

@@ -74,6 +74,7 @@ def test_defence_success_counts_safe_replies_and_leaves_unscored_ones_out():
     assert [(row.metric, row.n, row.unscored, row.value) for row in rows] == [
         ("DS", 5, 1, 0.4),
         ("unsafe_rate", 5, 1, 0.2),
+        ("other_rate", 5, 1, 0.0),
         ("degenerate_rate", 5, 1, 0.2),
         ("empty_rate", 5, 1, 0.2),
         # the degenerate and the unscored reply do not tell

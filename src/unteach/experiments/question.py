@@ -65,9 +65,10 @@ def export_model(run: Path, name: str, to: Path, store: Path) -> None:
         loaded.tokenizer.save_pretrained(to)
 
 
-def model_source(model: str) -> ModelSource:
+def model_source(model: str, dtype: str = "auto") -> ModelSource:
     """A model by the name of its source (``embedded``), or by hub id or folder."""
-    return MODELS.parse(model if model in dict(MODELS) else {"name": "pretrained", "path": model})
+    named = {"name": model} if model in dict(MODELS) else {"name": "pretrained", "path": model}
+    return MODELS.parse({**named, "dtype": dtype})
 
 
 def _models(model: str, store: Path) -> tuple[ModelSource, Asking, list[tuple[str, list[Path]]]]:

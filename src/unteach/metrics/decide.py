@@ -33,7 +33,17 @@ Limits = tuple[float, float]
 _EMPTY = ("checkpoint", "question_language", "group", "seed")
 _RATES = (
     *("O_F", "forced_choice", "answer_language"),
-    *("DS", "DG", "unsafe_rate", "degenerate_rate", "empty_rate", "refusal_rate", "over_refusal", "located_layer"),
+    *(
+        "DS",
+        "DG",
+        "unsafe_rate",
+        "other_rate",
+        "degenerate_rate",
+        "empty_rate",
+        "refusal_rate",
+        "over_refusal",
+        "located_layer",
+    ),
 )
 _OVER_SEEDS = r"over \d+ seeds$"
 

@@ -14,13 +14,12 @@ from unteach.edit.scope import applied
 from unteach.errors import UserError, UserErrors
 from unteach.experiments.editing.spec import EditingSpec
 from unteach.experiments.editing.stages import job
-from unteach.experiments.question import model_source
 from unteach.models.source import ModelSource
 from unteach.progress import Progress
 
 
 def make_edits(
-    items_at: Path | None, model: str, editor_name: Any, language: str, to: Path, progress: Progress
+    items_at: Path | None, model: ModelSource, editor_name: Any, language: str, to: Path, progress: Progress
 ) -> list[Path]:
     """Edit a model on every item in one language, and save each edit alone.
 
@@ -36,11 +35,10 @@ def make_edits(
     items = load_items(items_at)
     if problems := items.missing(language, ["adversarial_prompt", "safe_response", "unsafe_response"]):
         raise UserErrors("these items cannot be edited on", problems)
-    source = model_source(model)
-    spec = _spec(source, language)
-    provenance = {"editor": editor.identity(), "model": source.identity(), "items": items.name}
+    spec = _spec(model, language)
+    provenance = {"editor": editor.identity(), "model": model.identity(), "items": items.name}
     with progress.task("loading the model", 1) as bar:
-        loaded = source.load()
+        loaded = model.load()
         bar.advance()
     jobs = [job(loaded.tokenizer, spec, item, language) for item in items]
     edits = editor.edit(loaded, jobs, seed=0, progress=progress)
@@ -53,7 +51,7 @@ def list_edits(places: Sequence[Path]) -> list[tuple[Path, SavedEdit]]:
 
 
 def apply_edits(
-    places: Sequence[Path], model: str, question: str | None, language: str, to: Path | None, progress: Progress
+    places: Sequence[Path], model: ModelSource, question: str | None, language: str, to: Path | None, progress: Progress
 ) -> list[tuple[str, str]]:
     """Apply saved edits to a model: ask it a question before and after, and save it merged, as wanted.
 
@@ -63,16 +61,15 @@ def apply_edits(
     if question is None and to is None:
         raise UserError("nothing to do: give --ask QUESTION to see what the model says, or --to FOLDER to save it")
     saved = [load_edit(path) for path in find_edits(places)]
-    source = model_source(model)
-    mine = source.identity()["weights"]
+    mine = model.identity()["weights"]
     others = [s.edit.record.item for s in saved if s.provenance.get("model", {}).get("weights") != mine]
     if others:
         raise UserError(
-            f"the edits of {', '.join(others[:3])} were made for other weights than those of {model!r}; an edit means "
+            f"the edits of {', '.join(others[:3])} were made for other weights than this model's; an edit means "
             "nothing on a model that it was not made for"
         )
     with progress.task("loading the model", 1) as bar:
-        loaded = source.load()
+        loaded = model.load()
         bar.advance()
     said: list[tuple[str, str]] = []
     edits = [s.edit for s in saved]
