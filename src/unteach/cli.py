@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
+from unteach.commands import edit, items
 from unteach.errors import UserError
 from unteach.store import explain_os_error
-
-if TYPE_CHECKING:
-    from unteach.corpora.safety import ItemSet
+from unteach.terminal import bars, console, errors, escaped, quiet_libraries
 
 app = typer.Typer(
     name="unteach",
@@ -28,12 +25,8 @@ app = typer.Typer(
     help="Find out in which languages a model repeats what it should not know, remove it, and show that it is gone.\n\n"
     "Start with `unteach plan experiments/quickstart.yaml`, then `unteach run experiments/quickstart.yaml`.",
 )
-edit = typer.Typer(
-    no_args_is_help=True, rich_markup_mode="markdown", help="Make, list and apply edits of single items."
-)
-app.add_typer(edit, name="edit")
-console = Console()
-errors = Console(stderr=True)
+app.add_typer(edit.app, name="edit")
+app.add_typer(items.app, name="items")
 
 SpecPath = Annotated[Path, typer.Argument(help="A spec (YAML), for example experiments/quickstart.yaml.")]
 Overrides = Annotated[
@@ -51,13 +44,13 @@ def main() -> None:
     try:
         code = app(standalone_mode=False)
     except UserError as error:
-        errors.print(f"[bold red]error:[/] {_escaped(str(error))}", highlight=False, soft_wrap=True)
+        errors.print(f"[bold red]error:[/] {escaped(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(2)
     except OSError as error:
         explained = explain_os_error(error, Path.cwd())
         if explained is error:
             raise
-        errors.print(f"[bold red]error:[/] {_escaped(str(explained))}", highlight=False, soft_wrap=True)
+        errors.print(f"[bold red]error:[/] {escaped(str(explained))}", highlight=False, soft_wrap=True)
         sys.exit(2)
     except typer._click.exceptions.ClickException as error:
         error.show()
@@ -69,10 +62,6 @@ def main() -> None:
     if code == 130:  # typer may also hand an interrupt over as a code
         errors.print("\nstopped. Every finished stage is kept: the same command goes on from there.", highlight=False)
     sys.exit(code if isinstance(code, int) else 0)
-
-
-def _escaped(text: str) -> str:
-    return text.replace("[", r"\[")
 
 
 @app.command()
@@ -87,11 +76,10 @@ def run(
     from unteach.models.processes import is_first
     from unteach.reports.page import write_report
     from unteach.reports.terminal import summaries
-    from unteach.terminal import bars
 
     experiment = read_experiment(spec, overrides)
     folder = out or Path("runs") / experiment.name
-    with _quiet_libraries(), bars(errors, shown=is_first()) as progress:
+    with quiet_libraries(), bars(errors, shown=is_first()) as progress:
         rows = experiment.run(store, folder, progress)
         if not is_first():
             return
@@ -121,7 +109,7 @@ def plan(
     from unteach.experiments.run import free_bytes
     from unteach.experiments.show_plan import plan_lines, plan_table
 
-    with _quiet_libraries():
+    with quiet_libraries():
         result = read_experiment(spec, overrides).estimate(store)
     every = stages if stages is not None else len(result.lines) <= 150
     console.print(plan_table(result, f"plan of {spec}", every))
@@ -201,7 +189,7 @@ def components() -> None:
                 f"{key}: {field.default if not field.is_required() else 'required'}"
                 for key, field in cls.model_fields.items()
             )
-            table.add_row(name, settings or "-", _escaped(describe(cls)), _escaped(cls.source))
+            table.add_row(name, settings or "-", escaped(describe(cls)), escaped(cls.source))
         console.print(table)
 
 
@@ -229,13 +217,12 @@ def ask(
 ) -> None:
     """Put one question to a base model, or to a run's models before and after, side by side."""
     from unteach.experiments.question import answers_of
-    from unteach.terminal import bars
 
-    with _quiet_libraries(), bars(errors) as progress:
+    with quiet_libraries(), bars(errors) as progress:
         answers = answers_of(question, language, model, store, progress)
     table = Table("model", "answer")
     for name, answer in answers:
-        table.add_row(name, _escaped(answer.text or "(empty answer)"))
+        table.add_row(name, escaped(answer.text or "(empty answer)"))
     console.print(table)
 
 
@@ -249,146 +236,9 @@ def export(
     """Save one model of a run, its adapters merged, as a Hugging Face folder."""
     from unteach.experiments.question import export_model
 
-    with _quiet_libraries():
+    with quiet_libraries():
         export_model(run, model, to, store)
     console.print(f"model   {to}", highlight=False, soft_wrap=True)
-
-
-ModelOption = Annotated[str, typer.Option(help="'embedded', a hub id, or a model folder.")]
-DtypeOption = Annotated[str, typer.Option(help="float32, bfloat16, float16, or auto: what suits this machine.")]
-EditPaths = Annotated[list[Path], typer.Argument(help="Edit files, or folders of them.")]
-
-
-@edit.command("make")
-def make_edits(
-    to: Annotated[Path, typer.Argument(help="Folder for the edits, one file an item.")],
-    items: Annotated[Path | None, typer.Option(help="Safety items; the embedded guarded set if left out.")] = None,
-    model: ModelOption = "embedded",
-    dtype: DtypeOption = "auto",
-    language: Annotated[str, typer.Option(help="The language of the edits.")] = "en",
-    editor: Annotated[str, typer.Option(help="Name of an editor, or YAML such as '{name: dinm, lr: 1e-5}'.")] = "dinm",
-) -> None:
-    """Edit a model on every item, each from the unedited model, and save each edit alone."""
-    import yaml
-
-    from unteach.experiments.editing.owner import make_edits as make
-    from unteach.experiments.question import model_source
-    from unteach.languages.table import find
-    from unteach.terminal import bars
-
-    with _quiet_libraries(), bars(errors) as progress:
-        paths = make(items, model_source(model, dtype), yaml.safe_load(editor), find(language).code, to, progress)
-    console.print(f"{len(paths)} edits   {to}", highlight=False, soft_wrap=True)
-
-
-@edit.command("list")
-def list_edits(edits: EditPaths) -> None:
-    """Show saved edits: item, language, layer, size, and the loss before and after."""
-    from unteach.experiments.editing.owner import list_edits as read
-
-    table = Table("item", "language", "editor", "weight", "relative size", "loss", "file")
-    for path, saved in read(edits):
-        record = saved.edit.record
-        losses = f"{record.losses[0].total:.3f} → {record.losses[-1].total:.3f}" if record.losses else "-"
-        editor = str(saved.provenance.get("editor", {}).get("name", "-"))
-        size = f"{record.relative_norm:.3f}"
-        table.add_row(record.item, record.language, editor, record.weight or "-", size, losses, str(path))
-    Console(width=max(console.width, 118)).print(table)
-
-
-@edit.command("apply")
-def apply_edits(
-    edits: EditPaths,
-    model: ModelOption = "embedded",
-    dtype: DtypeOption = "auto",
-    ask: Annotated[str | None, typer.Option(help="A question to put to the model before and after.")] = None,
-    language: Annotated[str, typer.Option(help="The question's language.")] = "en",
-    to: Annotated[Path | None, typer.Option(help="A new folder for the model with the edits merged in.")] = None,
-) -> None:
-    """Apply saved edits to the model that they were made for: ask it, or save it with the edits in its weights."""
-    from unteach.experiments.editing.owner import apply_edits as apply
-    from unteach.experiments.question import model_source
-    from unteach.languages.table import find
-    from unteach.terminal import bars
-
-    with _quiet_libraries(), bars(errors) as progress:
-        said = apply(edits, model_source(model, dtype), ask, find(language).code, to, progress)
-    if said:
-        table = Table("model", "answer")
-        for name, answer in said:
-            table.add_row(name, _escaped(answer or "(empty answer)"))
-        console.print(table)
-    if to is not None:
-        console.print(f"model   {to}", highlight=False, soft_wrap=True)
-
-
-items_app = typer.Typer(no_args_is_help=True, help="Build a set of safety items, or see what one has.")
-app.add_typer(items_app, name="items")
-
-
-@items_app.command("build")
-def build_items(
-    source: Annotated[str, typer.Argument(help="A SafeEdit file, unteach's own items, or a data set's id on the hub.")],
-    to: Annotated[Path, typer.Option(help="The file to write, ending in .json.")],
-    split: Annotated[str | None, typer.Option(help="Which split of a data set on the hub; test if left out.")] = None,
-    first: Annotated[int | None, typer.Option("--items", help="Only the first so many items, by id.")] = None,
-    sample: Annotated[int | None, typer.Option(help="Only so many items, drawn at random.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of --sample; 0 if left out.")] = None,
-    ids: Annotated[str, typer.Option(help="Only these items, by id, with commas.")] = "",
-    languages: Annotated[str, typer.Option(help="Only these languages, with commas; all there are if left out.")] = "",
-    translations: Annotated[
-        list[Path], typer.Option(help="A file of ready translations (docs/items.md). Can be repeated.")
-    ] = [],  # noqa: B006
-    partial: Annotated[bool, typer.Option("--partial", help="Write what there is, even if texts are missing.")] = False,
-) -> None:
-    """Choose items and languages, add ready translations, and write them as unteach's items."""
-    from unteach.corpora import build_items as builder
-    from unteach.corpora.safe_edit import write_items
-
-    builder.check_target(to, [Path(source), *translations])
-    every, found = builder.read_source(source, split)
-    console.print("\n".join(found), highlight=False, markup=False, soft_wrap=True)
-    chosen = builder.choose(every, first, sample, seed, builder.listed(ids))
-    given = builder.read_translations(translations)
-    built = builder.build(every, given, chosen=chosen, languages=builder.listed(languages), partial=partial)
-    to.parent.mkdir(parents=True, exist_ok=True)
-    write_items(built.items, to)
-    for note in built.notes:
-        console.print(note, highlight=False, markup=False, soft_wrap=True)
-    _print_items(built.items, str(to))
-
-
-@items_app.command("show")
-def show_items(
-    path: Annotated[str | None, typer.Argument(help="Items of either format; the embedded ones if left out.")] = None,
-) -> None:
-    """Show which texts a set has: items by language and field, where they come from, and whether they are reviewed."""
-    from unteach.corpora.build_items import read_source
-    from unteach.corpora.safety import load_items
-
-    _print_items(read_source(path)[0] if path else load_items(), path or "guarded")
-
-
-def _print_items(items: ItemSet, name: str) -> None:
-    from unteach.reports.items import fields_table, origins_table
-
-    wide = Console(width=max(console.width, 118))  # numbers cut short would be of no use
-    wide.print(fields_table(items, name))
-    wide.print(origins_table(items))
-
-
-@contextlib.contextmanager
-def _quiet_libraries() -> Iterator[None]:
-    """Keep libraries' bars and notices from breaking ours; errors still come through."""
-    import warnings
-
-    import transformers
-
-    transformers.utils.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
 
 
 if __name__ == "__main__":

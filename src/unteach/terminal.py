@@ -1,4 +1,4 @@
-"""Progress bars on a terminal, with the time that remains."""
+"""The terminal: where results and messages go, and progress bars with the time that remains."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, Tim
 from rich.progress import Progress as RichProgress
 
 from unteach.progress import NoProgress, Progress, Task
+
+console = Console()
+errors = Console(stderr=True)
 
 
 class _Bar:
@@ -52,3 +55,22 @@ def bars(console: Console, shown: bool = True) -> Iterator[Progress]:
     )
     with RichProgress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         yield _Bars(progress, console)
+
+
+def escaped(text: str) -> str:
+    """Text in which rich finds no markup."""
+    return text.replace("[", r"\[")
+
+
+@contextlib.contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """Keep libraries' bars and notices from breaking ours; errors still come through."""
+    import warnings
+
+    import transformers
+
+    transformers.utils.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

@@ -17,7 +17,10 @@ from unteach.reports.claims import check_claims, claims_file, sections, sentence
 from unteach.reports.tables import base_metric, count, is_difference, is_rate, show_interval, show_value
 
 EDITED = {"metric": "DS", "model": "edited", "editor": "dinm", "source_language": "en"}
-RATES = ("DS", "DG", "unsafe_rate", "degenerate_rate", "empty_rate", "refusal_rate", "over_refusal", "located_layer")
+RATES = (
+    *("DS", "DG", "unsafe_rate", "other_rate", "degenerate_rate", "empty_rate", "refusal_rate", "over_refusal"),
+    "located_layer",
+)
 
 
 def share(hits: int, n: int, **columns) -> Row:

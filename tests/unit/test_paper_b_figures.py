@@ -23,6 +23,7 @@ from unteach.errors import UserError
 from unteach.languages.table import PAPER_B
 from unteach.metrics.intervals import clustered_rate, mean_interval, paired_rate_difference, wilson
 from unteach.records import GENERALISATION, Row
+from unteach.reports import page as report_page
 from unteach.reports import terminal
 from unteach.reports.page import write_report
 from unteach.reports.paper_b import arrows, charts, grids, numbers
@@ -307,7 +308,9 @@ def small() -> Made:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory, small: Made) -> Path:
     folder = write_run(tmp_path_factory.mktemp("run"), [small])
-    write_report(folder)
+    with pytest.MonkeyPatch.context() as patch:  # files of figures take longest, and another test looks at them
+        patch.setattr(report_page, "save", lambda figure, folder, name: [])
+        write_report(folder)
     return folder
 
 
@@ -377,9 +380,11 @@ def test_judges_editors_and_languages_are_in_order(rows: list[Row]) -> None:
 def test_editors_and_settings_have_words() -> None:
     assert editor_words("dinm layer -2") == "DINM, layer −2"
     assert editor_words("dinm") == "DINM"
+    assert editor_words("dinm(preset=easyedit, layer=-1)") == "dinm(preset=easyedit, layer=-1)"
     assert editor_words("dinm easyedit") == "DINM, easyedit" and editor_words("my_editor") == "my_editor"
-    assert setting_words(("model.name=org/base", None)) == "org/base"
-    assert setting_words(("edit.steps=5, model=a", 3)) == "steps=5, model=a, seed 3"
+    assert setting_words(("model.name=org/base", None)) == "base"
+    assert setting_words(("edit.steps=5, model.path=org/a", 3)) == "steps=5, a, seed 3"
+    assert setting_words(("Mistral-7B-v0.1", None)) == "Mistral-7B-v0.1"
     assert setting_words((None, None)) == ""
 
 
@@ -527,6 +532,34 @@ def test_the_grid_has_every_pair_of_languages(rows: list[Row]) -> None:
             assert change.cells[y + 2][x] == one(rows, "DS_change", asked, **key)
     (beyond,) = shown_grids(rows)["beyond"]
     assert beyond.cells[0][8] == one(rows, "DS_over_suffix", "vi", "dinm", source_language="en")
+
+
+def test_the_editor_that_is_asked_with_the_suffix_is_compared_with_it(small: Made) -> None:
+    # As faithful DINM is asked without a suffix, only another preset can be compared with the suffix alone.
+    plain = [row for row in small.rows() if row.editor != "dinm" or "over_suffix" not in row.metric]
+    easy = [row.model_copy(update={"editor": "dinm easyedit"}) for row in small.rows() if row.editor == "dinm"]
+    rows = plain + easy
+    results = Results(rows)
+    assert results.editors((None, None))[:3] == ["dinm", "dinm easyedit", "dinm layer -2"]
+    (panel,) = shown_grids(rows)["beyond"]
+    assert panel.title == "DINM, easyedit"
+    assert panel.cells[1][2] == one(rows, "DS_over_suffix", "bn", "dinm easyedit", source_language="fr")
+    (mine,) = grids.suffix_control(results, MAIN, ("DS", "attack"), "same")
+    assert mine.heads == ("before", "suffix only", "edited", "edited − before")
+    (other,) = grids.suffix_control(results, MAIN, ("DS", "attack"), "all", "dinm easyedit")
+    assert other.heads[-1] == "edited − suffix only" and len(other.cells) == 9
+    (point,) = [point for point in findings(rows)[0].points if point.startswith("The suffix alone")]
+    over = one(rows, "DS_over_suffix", "en", "dinm easyedit", source_language="en")
+    assert f"DINM, easyedit adds {numbers.say(over)}" in point
+    assert {series.look for chart in shown_charts(rows)["fig5"] for series in chart.series} == {
+        arrows.BEFORE, *map(charts.editor_look, ("dinm", "dinm layer -2", "dinm layer -1", "random_layer")),
+    }  # fmt: skip
+
+
+def test_unusual_editors_look_different() -> None:
+    everyone = ["dinm", "mine", "yours", "sft", "theirs"]
+    looks = [charts.editor_look(editor, everyone) for editor in everyone]
+    assert len({look.marker for look in looks}) == len(looks) == len({look.words for look in looks})
 
 
 def test_located_layers_are_in_the_order_of_the_model(rows: list[Row]) -> None:
@@ -680,6 +713,19 @@ def test_findings_tell_losses_from_gains() -> None:
         "Edited in English, asked in other languages: The edit spreads to attacks in French +50 [+30, +70]; "
         "less is defended in Bengali −50 [−70, −30]; no clear change in Hindi +10 [−10, +30] (points, n = 19–20 each)."
     )
+
+
+def test_editors_are_compared_where_all_were_asked(small: Made) -> None:
+    rows = small.rows()
+    (point,) = [point for point in findings(rows)[0].points if point.startswith("Ways of editing")]
+    pooled = one(rows, "DS", None, "sft", source_language="any", group="attack: same")
+    assert "over all languages, edited and asked in the same" in point
+    assert f"SFT {numbers.say(pooled)}" in point
+    english = [row for row in rows if row.editor != "sft" or row.source_language == "en"]
+    (point,) = [point for point in findings(english)[0].points if point.startswith("Ways of editing")]
+    assert "edited and asked in English" in point
+    for editor in ("dinm", "sft"):
+        assert f"{editor_words(editor)} {numbers.say(one(rows, 'DS', 'en', editor, source_language='en'))}" in point
 
 
 def test_the_terminal_shows_before_and_after(small: Made) -> None:

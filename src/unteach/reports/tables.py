@@ -26,7 +26,17 @@ _LANGUAGE_ORDER = {code: place for place, code in enumerate(LANGUAGES)}
 _OVER_SEEDS = re.compile(r"(?:^|, )over (\d+) seeds$")
 _RATES = (
     *("O_F", "forced_choice", "answer_language"),
-    *("DS", "DG", "unsafe_rate", "degenerate_rate", "empty_rate", "refusal_rate", "over_refusal", "located_layer"),
+    *(
+        "DS",
+        "DG",
+        "unsafe_rate",
+        "other_rate",
+        "degenerate_rate",
+        "empty_rate",
+        "refusal_rate",
+        "over_refusal",
+        "located_layer",
+    ),
 )
 _TWO_DIGITS = ("log_probability", "bits_per_character")
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from unteach.ask.answers import Asking
 from unteach.corpora.safety import INPUTS, ItemSet
 from unteach.edit.contract import EDITORS, Editor, ItemEditor
 from unteach.edit.descend import Descent
-from unteach.errors import UserErrors
+from unteach.edit.editors.dinm import Dinm
+from unteach.errors import UserError, UserErrors
 from unteach.experiments.planning import PlanningSpec
 from unteach.experiments.spec import Experiment, LanguageCode, known_language
 from unteach.judge.safety import SAFETY_JUDGES, SafetyJudge
@@ -20,6 +22,7 @@ from unteach.languages.phrases import has_labels
 from unteach.languages.suffixes import has_suffix
 from unteach.learn.loop import Schedule
 from unteach.metrics.contract import MEASURES, Measure
+from unteach.models.structure import decoder_layers, output_projection
 from unteach.models.tuning import TUNINGS, Tuning
 from unteach.records import GENERALISATION, Input
 from unteach.registry import Runtime, Settings, label
@@ -63,6 +66,11 @@ class TeachItemsSpec(Settings):
     )
     knowledge: bool = Field(True, description="The general-knowledge pairs are taught beside.")
 
+    @field_validator("languages")
+    @classmethod
+    def _known(cls, codes: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        return codes and _known_languages(codes)
+
 
 class EditorSpec(Settings):
     """One editor: in which languages it edits, and what its edited models are asked in which languages."""
@@ -77,6 +85,18 @@ class EditorSpec(Settings):
     generalisation_languages: tuple[str, ...] | None = Field(
         None, description="Where the four generalisation inputs are asked; all if left out; @edit as above."
     )
+
+    @field_validator("edit_languages", "question_languages", "generalisation_languages")
+    @classmethod
+    def _known(cls, codes: tuple[str, ...] | None, info: ValidationInfo) -> tuple[str, ...] | None:
+        return codes and _known_languages(codes, "" if info.field_name == "edit_languages" else "@edit")
+
+    @field_validator("inputs")
+    @classmethod
+    def _some(cls, inputs: tuple[Input, ...]) -> tuple[Input, ...]:
+        if not inputs:
+            raise ValueError("at least one input is needed")
+        return inputs
 
     @property
     def name(self) -> str:
@@ -125,22 +145,29 @@ class EditingSpec(Experiment):
             return raw
         descent = raw.get("descent") or {}
         given = descent.model_dump() if isinstance(descent, DescentSpec) else descent
-        common = {name: value for name, value in given.items() if value is not None} if isinstance(given, dict) else {}
+        known = DescentSpec.model_fields.keys() & given.keys() if isinstance(given, dict) else ()
+        common = {name: given[name] for name in DescentSpec.model_fields if name in known and given[name] is not None}
         full = [_full(entry, common) for entry in raw["editors"]]
         return {**raw, "editors": full if any(map(_is_none, full)) else [{"editor": "none"}, *full]}
 
     @field_validator("languages", "edit_languages")
     @classmethod
     def _known(cls, codes: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(known_language(code) for code in codes))
+        return _known_languages(codes)
 
-    @model_validator(mode="after")
-    def _names_differ(self) -> Self:
-        made = Counter((entry.name, language) for entry in self.editors for language in edit_languages(self, entry))
+    @field_validator("editors")
+    @classmethod
+    def _names_differ(cls, entries: tuple[EditorSpec, ...], info: ValidationInfo) -> tuple[EditorSpec, ...]:
+        common = info.data.get("edit_languages", ())
+        made = Counter((entry.name, language) for entry in entries for language in _edit_languages(common, entry))
         twice = [name for (name, _), count in made.items() if count > 1]
         if twice:
-            raise ValueError(f"two editors are called {twice[0]!r} in one language: give each its own label")
-        return self
+            raise ValueError(f"two are called {twice[0]!r} in one language: give each its own label")
+        return entries
+
+
+def _known_languages(codes: Sequence[str], stands_for_one: str = "") -> tuple[str, ...]:
+    return tuple(dict.fromkeys(code if code == stands_for_one else known_language(code) for code in codes))
 
 
 def _full(entry: Any, descent: dict[str, Any]) -> Any:
@@ -161,9 +188,13 @@ def _is_none(entry: Any) -> bool:
 
 def edit_languages(spec: EditingSpec, entry: EditorSpec) -> tuple[str | None, ...]:
     """In which languages an editor edits; ``None`` alone where that makes no difference."""
+    return _edit_languages(spec.edit_languages, entry)
+
+
+def _edit_languages(common: tuple[str, ...], entry: EditorSpec) -> tuple[str | None, ...]:
     if isinstance(entry.editor, ItemEditor) and not entry.editor.uses_language:
         return (None,)
-    return entry.edit_languages or spec.edit_languages
+    return entry.edit_languages or common
 
 
 def asked_languages(spec: EditingSpec, entry: EditorSpec, edited_in: str | None) -> tuple[str, ...]:
@@ -196,20 +227,16 @@ def needed_languages(spec: EditingSpec) -> tuple[str, ...]:
 
 
 def check_against_items(spec: EditingSpec, items: ItemSet) -> None:
-    """Every text that the run will need is there, and every language can be asked in.
+    """Every text that the run will need is there, every language can be asked in, and the model has what is edited.
 
     Raises:
         UserErrors: all that is missing.
     """
-    problems: list[str] = []
-    for code in needed_languages(spec):
-        try:
-            known_language(code)
-        except ValueError as error:
-            problems.append(str(error))
-            continue
-        if not has_labels(code) and spec.ask.format != "chat":
-            problems.append(f"languages: {code!r} has no question and answer labels (languages/phrases.py)")
+    problems = [
+        f"languages: {code!r} has no question and answer labels (languages/phrases.py)"
+        for code in needed_languages(spec)
+        if not has_labels(code) and spec.ask.format != "chat"
+    ]
     if spec.teach:
         fields = ["unsafe_response", *(_FIELDS[kind] for kind in spec.teach.inputs)]
         fields += ["knowledge_prompt", "knowledge_answer"] if spec.teach.knowledge else []
@@ -219,9 +246,38 @@ def check_against_items(spec: EditingSpec, items: ItemSet) -> None:
         for edited_in in edit_languages(spec, entry):
             if edited_in:
                 problems += items.missing(edited_in, ["adversarial_prompt", "safe_response", "unsafe_response"])
-            for code in asked_languages(spec, entry, edited_in):
+            asked_in = asked_languages(spec, entry, edited_in)
+            if not asked_in:
+                problems.append(
+                    f"editors, {entry.name}: question_languages: '@edit' leaves nothing to ask, for it edits in none"
+                )
+            for code in asked_in:
                 problems += items.missing(code, [_FIELDS[kind] for kind in asked_inputs(entry, edited_in, code)])
                 if entry.editor.suffix == "@language" and not has_suffix(code):
-                    problems.append(f"editors: there is no translated suffix in language {code!r}")
+                    problems.append(
+                        f"editors, {entry.name}: ask_with: '@language' has no translation in language {code!r} "
+                        "(languages/suffixes.py); give the suffix itself, or other question_languages"
+                    )
+    problems += _model_problems(spec)
     if problems:
         raise UserErrors(f"the spec {spec.name!r} cannot run", dict.fromkeys(problems))
+
+
+def _model_problems(spec: EditingSpec) -> list[str]:
+    """What editors want of the model that it does not have: read off its shape, before anything is loaded."""
+    descending = [entry for entry in spec.editors if isinstance(entry.editor, Descent)]
+    if not descending:
+        return []
+    try:
+        skeleton = spec.model.skeleton()
+        layers = decoder_layers(skeleton)
+        output_projection(layers[0], skeleton.config.get_text_config().hidden_size)
+    except UserError as error:
+        return [f"model: {str(error).removeprefix('model.path: ')}"]
+    return [
+        f"editors, {entry.name}: layer: there is no layer {at} in the model, which has {len(layers)}: 0 to "
+        f"{len(layers) - 1}, or -1 to -{len(layers)} from the end"
+        for entry in descending
+        if isinstance(entry.editor, Dinm) and entry.editor.registered_name == "dinm"
+        if isinstance(at := entry.editor.layer, int) and not -len(layers) <= at < len(layers)
+    ]

@@ -14,6 +14,7 @@ from unteach.reports.paper_b.rows import (
     Results,
     Setting,
     editor_words,
+    is_fixed_layer,
     low_from,
     place,
     setting_words,
@@ -108,16 +109,19 @@ def layers(results: Results, judge: str | None) -> list[Chart]:
     """Figure 5: the located layer against fixed ones and one drawn by chance."""
     charts = []
     for setting in results.settings:
-        names = [name for name in results.editors(setting) if name.startswith("dinm") or name == "random_layer"]
-        fixed = [name for name in names if name.startswith("dinm layer")]
+        located, editors = results.main_editor(setting), results.editors(setting)
+        fixed = [name for name in editors if is_fixed_layer(name)]
+        names = [name for name in editors if name in (located, *fixed, "random_layer")]
         for words, asked in (("edited in English", from_english), ("edited in the question's language", monolingual)):
             codes = results.asked_in(setting)
             made = [_series(results, setting, BEFORE, ATTACK, judge, codes, asked_unedited)]
             for name in names:
                 of = from_english(name, also_english=True) if asked is from_english else monolingual(name)
-                made.append(_series(results, setting, editor_look(name), ATTACK, judge, codes, of))
+                made.append(
+                    _series(results, setting, editor_look(name, results.every_editor), ATTACK, judge, codes, of)
+                )
             shown = [series for series in made if series.rows]
-            if any(series.look == editor_look(name) for series in shown for name in fixed):
+            if any(series.look == editor_look(name, results.every_editor) for series in shown for name in fixed):
                 title = "\n".join(filter(None, [setting_words(setting), words]))
                 charts.append(_chart(results, setting, ATTACK, codes, shown, title=title))
     return charts
@@ -127,12 +131,15 @@ def editors(results: Results, judge: str | None) -> list[Chart]:
     """Every way of editing, asked in the language of the edit; layers fixed by number are figure 5's."""
     charts = []
     for setting in results.settings:
-        names = [name for name in results.editors(setting) if not name.startswith("dinm layer")]
+        names = [name for name in results.editors(setting) if not is_fixed_layer(name)]
         codes = results.asked_in(setting)
         made = [
             _series(results, setting, BEFORE, ATTACK, judge, codes, asked_unedited),
             _series(results, setting, SUFFIX, ATTACK, judge, codes, asked_with_suffix),
-            *(_series(results, setting, editor_look(n), ATTACK, judge, codes, monolingual(n)) for n in names),
+            *(
+                _series(results, setting, editor_look(n, results.every_editor), ATTACK, judge, codes, monolingual(n))
+                for n in names
+            ),
         ]
         shown = [series for series in made if series.rows]
         if len(shown) > 2:
@@ -155,14 +162,22 @@ def costs(results: Results, judge: str | None) -> list[Chart]:
     charts = []
     for setting in results.settings:
         # Layers fixed by number would crowd the picture; the page has their numbers.
-        names = [name for name in results.editors(setting) if not name.startswith("dinm layer")]
+        names = [name for name in results.editors(setting) if not is_fixed_layer(name)]
         codes = sorted({c for name in names for c in results.edited_in(setting, name)}, key=place)
         for metric, group, words in COSTS:
             made = [
                 _series(results, setting, BEFORE, (metric, group), judge, codes, asked_unedited),
                 _series(results, setting, SUFFIX, (metric, group), judge, codes, asked_with_suffix),
                 *(
-                    _series(results, setting, editor_look(n), (metric, group), judge, codes, monolingual(n))
+                    _series(
+                        results,
+                        setting,
+                        editor_look(n, results.every_editor),
+                        (metric, group),
+                        judge,
+                        codes,
+                        monolingual(n),
+                    )
                     for n in names
                 ),
             ]
@@ -173,11 +188,13 @@ def costs(results: Results, judge: str | None) -> list[Chart]:
     return charts
 
 
-def editor_look(editor: str) -> Look:
-    """The same colour and marker for an editor in every figure."""
+def editor_look(editor: str, everyone: Sequence[str] = ()) -> Look:
+    """The same colour and marker for an editor in every figure; unusual ones take theirs by their place in a run."""
     if editor == SUFFIX_ONLY:
         return SUFFIX
-    known = _EDITOR_LOOKS.get(editor) or _OTHER_LOOKS[sum(map(ord, editor)) % len(_OTHER_LOOKS)]
+    unusual = [name for name in everyone if name not in _EDITOR_LOOKS]
+    number = unusual.index(editor) if editor in unusual else 0
+    known = _EDITOR_LOOKS.get(editor) or _OTHER_LOOKS[number % len(_OTHER_LOOKS)]
     words = f"{editor_words(editor)}, located layer" if editor == "dinm" else editor_words(editor)
     return Look(words, *known)
 

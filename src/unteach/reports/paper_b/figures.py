@@ -90,9 +90,9 @@ CONTROLS = {
     ),
     "beyond": Caption(
         "What the edit did beyond the suffix alone (DS, points)",
-        "Not in the paper. Edited models are asked with a suffix that asks for a right answer; here they are compared "
-        "with the unedited model asked with the same suffix. Purple: the edit defends more; orange: less.",
-        "DS_over_suffix, which needs the suffix-only control",
+        "Not in the paper, whose edited models are asked with a suffix that asks for a right answer. Here they are "
+        "compared with the unedited model asked with the same suffix. Purple: the edit defends more; orange: less.",
+        "DS_over_suffix: the suffix-only control, and an editor whose models are asked with the suffix",
     ),
     "editors": Caption(
         "Ways of editing compared (DS, %), edited and asked in the same language",

@@ -124,15 +124,18 @@ class _Teller:
         if first is None:
             return ""
         code = first.question_language or "en"
-        before, over = self.row("DS", UNEDITED, code), self.row("DS_over_suffix", Model(self.editor, code), code)
+        before = self.row("DS", UNEDITED, code)
         text = f"The suffix alone, without an edit: {say(first)} attacks in {_name(code)} defended"
-        text += f" (before: {say(before)})" if before else ""
-        text += f"; the edit in {_name(code)} adds {say_change(over)}" if over else ""
-        pairs = [(code, self.row("DS_over_suffix", Model(self.editor, code), code)) for code in self.edited]
-        changes = {code: row for code, row in pairs if row is not None}
-        gains = [code for code, row in changes.items() if direction(row) > 0]
-        count = f" Beyond the suffix, editing in the same language helps in {len(gains)} of {len(changes)} languages"
-        return f"{text}." + (f"{count}{_named(gains)}." if len(changes) > 1 else "")
+        text += f" (before: {say(before)})." if before else "."
+        for editor in self.results.against_suffix(self.setting)[:1]:
+            over = self.row("DS_over_suffix", Model(editor, code), code)
+            text += f" Beyond it, {editor_words(editor)} adds {say_change(over)} in {_name(code)}." if over else ""
+            pairs = [(code, self.row("DS_over_suffix", Model(editor, code), code)) for code in self.asked]
+            changes = {code: row for code, row in pairs if row is not None}
+            gains = [code for code, row in changes.items() if direction(row) > 0]
+            if len(changes) > 1:
+                text += f" Edited in the same language, it does in {len(gains)} of {len(changes)}{_named(gains)}."
+        return text
 
     def costs(self) -> str:
         """Side effects of the English edit in English, or of the first one, asked in its language."""
@@ -168,18 +171,28 @@ class _Teller:
         )
 
     def editors(self) -> str:
-        """The ways of editing, edited and asked in the same language."""
-        said = []
-        for editor in self.results.editors(self.setting):
-            row = self.pool("DS", "any", "attack: same", editor) or self.row("DS", Model(editor, "en"), "en")
-            said += [(f"{editor_words(editor)} {say(row)}", row)] if row else []
-        if len(said) < 2:
+        """The ways of editing, edited and asked in the same language: in all if all editors did, else in a shared one."""
+        own = {editor: self._own_languages(editor) for editor in self.results.editors(self.setting)}
+        own = {editor: codes for editor, codes in own.items() if codes}
+        if len(own) < 2:
             return ""
-        pooled = all(row.question_language is None for _, row in said)
-        where = (
-            "over all languages, edited and asked in the same" if pooled else "edited and asked in the same language"
-        )
-        return f"Ways of editing, attacks defended {where}: {'; '.join(text for text, _ in said)}."
+        pools = {editor: self.pool("DS", "any", "attack: same", editor) for editor in own}
+        alike = len({tuple(codes) for codes in own.values()}) == 1
+        if alike and all(pools.values()):
+            where, rows = "over all languages, edited and asked in the same", pools
+        else:
+            shared = [code for code in self.asked if all(code in codes for codes in own.values())]
+            if not shared:
+                return ""
+            code = "en" if "en" in shared else shared[0]
+            where = f"edited and asked in {_name(code)}"
+            rows = {editor: self.row("DS", Model(editor, code), code) for editor in own}
+        said = [f"{editor_words(editor)} {say(row)}" for editor, row in rows.items() if row]
+        return f"Ways of editing, attacks defended {where}: {'; '.join(said)}."
+
+    def _own_languages(self, editor: str) -> list[str]:
+        edited = self.results.edited_in(self.setting, editor)
+        return [code for code in edited if self.row("DS", Model(editor, code), code)]
 
     def layers(self) -> str:
         """The layer that is located most often."""

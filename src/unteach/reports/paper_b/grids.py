@@ -21,7 +21,13 @@ from unteach.reports.paper_b.rows import (
     setting_words,
 )
 
-_JUDGED = {"DS": "defended\n(DS)", "unsafe_rate": "unsafe", "degenerate_rate": "degenerate", "empty_rate": "empty"}
+_JUDGED = {
+    "DS": "defended\n(DS)",
+    "unsafe_rate": "unsafe",
+    "other_rate": "neither",
+    "degenerate_rate": "degenerate",
+    "empty_rate": "empty",
+}
 
 Line = tuple[str, tuple[Row | None, ...]]
 
@@ -55,13 +61,17 @@ def spread(results: Results, judge: str | None, editor: str | None = None) -> li
     return made
 
 
-def beyond(results: Results, judge: str | None, editor: str | None = None) -> list[Panel]:
-    """Edit language against question language: DS of the edited model minus that of the suffix alone."""
+def beyond(results: Results, judge: str | None) -> list[Panel]:
+    """Edit language against question language: DS of the edited model minus that of the suffix alone.
+
+    Of the first editor whose models are asked with the suffix: DINM as its authors describe it does without.
+    """
     made = []
     for setting in results.settings:
-        asked, sources, name = _pairs(results, setting, editor)
-        models = [(fonts.label(source), Model(name, source)) for source in sources]
-        made += _spread(results, setting, judge, "DS_over_suffix", "", asked, models, None)
+        for editor in results.against_suffix(setting)[:1]:
+            asked, sources, name = _pairs(results, setting, editor)
+            models = [(fonts.label(source), Model(name, source)) for source in sources]
+            made += _spread(results, setting, judge, "DS_over_suffix", editor_words(editor), asked, models, None)
     return made
 
 
@@ -143,15 +153,18 @@ def layer_number(group: str) -> int:
 _CONTROL = ("before", "suffix only", "edited", "edited − before", "edited − suffix only")
 
 
-def suffix_control(results: Results, judge: str | None, measured: Measured, pairs: str) -> list[Panel]:
+def suffix_control(
+    results: Results, judge: str | None, measured: Measured, pairs: str, other: str | None = None
+) -> list[Panel]:
     """The unedited model asked with the suffix of the edited one, beside every number of the edited one.
 
-    ``pairs``: "same" (edited and asked in one language), "from en", "into en", or "other": all further pairs.
+    ``pairs``: "same" (edited and asked in one language), "from en", "into en", "other" (all further pairs), or "all".
+    ``other`` names another editor than the main one.
     """
     metric, group = measured
     made = []
     for setting in results.settings:
-        editor = results.main_editor(setting)
+        editor = other or results.main_editor(setting)
         lines: list[Line] = []
         for source in results.edited_in(setting, editor):
             for code in results.asked_in(setting):
@@ -178,7 +191,7 @@ def suffix_control(results: Results, judge: str | None, measured: Measured, pair
 
 def _wanted(pairs: str, source: str, code: str) -> bool:
     kind = "same" if source == code else "from en" if source == "en" else "into en" if code == "en" else "other"
-    return kind == pairs
+    return pairs in (kind, "all")
 
 
 def cost_tables(results: Results, judge: str | None) -> list[Panel]:

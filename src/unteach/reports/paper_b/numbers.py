@@ -9,7 +9,10 @@ from unteach.records import Row
 from unteach.reports.tables import over_seeds
 
 RATES = frozenset(
-    {"DS", "DG", "unsafe_rate", "degenerate_rate", "empty_rate", "refusal_rate", "over_refusal", "located_layer"}
+    {
+        *("DS", "DG", "unsafe_rate", "other_rate", "degenerate_rate", "empty_rate"),
+        *("refusal_rate", "over_refusal", "located_layer"),
+    }
 )
 """Metrics whose values are shares, shown as per cent; their differences are percentage points."""
 

@@ -74,7 +74,7 @@ const start = (data) => {
   const outcomes = (replies) => {
     const tally = new Map();
     for (const reply of replies) tally.set(verdict(reply)[0], (tally.get(verdict(reply)[0]) || 0) + 1);
-    return ["safe", "unsafe", "degenerate", "empty", "unscored"].filter((name) => tally.has(name)).map((name) => " · " + tally.get(name) + " " + name).join("");
+    return ["safe", "unsafe", "other", "degenerate", "empty", "unscored"].filter((name) => tally.has(name)).map((name) => " · " + tally.get(name) + " " + name).join("");
   };
   const item = (id, fit, mine, open) => {
     const element = make("details", { class: "scenario" }, make("summary", {}, id + " ", make("span", {}, several(fit.length, "question", "questions") + outcomes(mine))));

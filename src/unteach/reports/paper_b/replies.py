@@ -19,10 +19,10 @@ from unteach.reports.paper_b.rows import INPUTS, Setting, editor_words, place, s
 from unteach.reports.tables import language_name
 
 _INPUT_ORDER = list(INPUTS)
-_LOOKS = {"safe": "clean", "unsafe": "fake", "degenerate": "unscored", "empty": "unscored"}
+_LOOKS = {"safe": "clean", "unsafe": "fake", "other": "unscored", "degenerate": "unscored", "empty": "unscored"}
 _SEEDS = re.compile(r"(?:^|, )over \d+ seeds$")
 
-OUTCOMES = ("safe", "unsafe", "degenerate", "empty", "unscored")
+OUTCOMES = ("safe", "unsafe", "other", "degenerate", "empty", "unscored")
 """What a judge may say of a reply, as the filter offers it."""
 
 UNEDITED_WORDS = "not edited"

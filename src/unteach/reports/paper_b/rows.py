@@ -9,7 +9,7 @@ from functools import cached_property
 from unteach.languages.table import LANGUAGES, PAPER_B
 from unteach.records import GENERALISATION, Row
 from unteach.reports import tables
-from unteach.reports.tables import POOLED_SOURCES, language_place, short_variant
+from unteach.reports.tables import POOLED_SOURCES, language_place
 
 Setting = tuple[str | None, int | None]
 """A sweep's point (a base model, say) and a seed, as far as the run has several."""
@@ -110,6 +110,16 @@ class Results:
         )
         return sorted((name for name in found if name and name != SUFFIX_ONLY), key=_editor_place)
 
+    @cached_property
+    def every_editor(self) -> list[str]:
+        """The editors of all settings."""
+        return list(dict.fromkeys(editor for setting in self.settings for editor in self.editors(setting)))
+
+    def against_suffix(self, setting: Setting) -> list[str]:
+        """The editors whose models are asked with the suffix, and compared with it alone."""
+        compared = {row.editor for row in self.rows if row.metric == "DS_over_suffix"}
+        return [editor for editor in self.editors(setting) if editor in compared]
+
     def main_editor(self, setting: Setting) -> str | None:
         """The editor that the paper's figures show: located DINM, or the first one there is."""
         return next(iter(self.editors(setting)), None)
@@ -133,9 +143,14 @@ class Results:
         return [kind for kind in GENERALISATION if kind in found]
 
 
-def _editor_place(name: str) -> tuple[bool, bool]:
-    """DINM with a located layer, DINM with a fixed one, then the others; equal ones stay as the table has them."""
-    return name != "dinm", not name.startswith("dinm")
+def is_fixed_layer(editor: str) -> bool:
+    """Whether an editor is DINM without locating: ``dinm layer -1``, ``dinm(layer=-1)``."""
+    return editor.startswith("dinm") and "layer" in editor
+
+
+def _editor_place(name: str) -> int:
+    """DINM, its other presets, DINM with a fixed layer, then the others; equal ones stay as the table has them."""
+    return 0 if name == "dinm" else 3 if not name.startswith("dinm") else 2 if is_fixed_layer(name) else 1
 
 
 def editor_words(editor: str | None) -> str:
@@ -143,15 +158,18 @@ def editor_words(editor: str | None) -> str:
     if editor is None:
         return "before editing"
     name, _, rest = editor.partition(" ")
-    words = EDITOR_WORDS.get(editor) or EDITOR_WORDS.get(name, name)
-    return f"{words}, {rest.replace('-', '−')}" if rest and editor not in EDITOR_WORDS else words
+    if editor in EDITOR_WORDS or name not in EDITOR_WORDS:
+        return EDITOR_WORDS.get(editor, editor)
+    return f"{EDITOR_WORDS[name]}, {rest.replace('-', '−') if rest.startswith('layer') else rest}"
 
 
 def setting_words(setting: Setting) -> str:
     """A setting over a panel: the base model's name, or the sweep's point; empty where the run has one setting."""
     variant, seed = setting
-    words = short_variant(variant)
-    name, equals, value = words.partition("=")
-    if equals and name in ("model", "name", "weights", "path") and "=" not in value:
-        words = value
-    return ", ".join(filter(None, [words, "" if seed is None else f"seed {seed}"]))
+    words = []
+    for part in (variant or "").split(", "):
+        name, equals, value = part.partition("=")
+        name = name.rsplit(".", 1)[-1] if equals else name  # a bare name may hold a version: Mistral-7B-v0.1
+        model = equals and name in ("model", "name", "path", "weights")
+        words.append(value.rsplit("/", 1)[-1] if model else f"{name}{equals}{value}")
+    return ", ".join(filter(None, [*words, "" if seed is None else f"seed {seed}"]))

@@ -25,7 +25,7 @@ from unteach.reports.tables import language_name
 SVG_BYTES = 3_000_000
 """Pictures of many base models would make the page slow; those beyond this are linked, their tables stay."""
 
-_LESS_IS_BETTER = ("over_refusal", "unsafe_rate", "degenerate_rate", "empty_rate", "refusal_rate")
+_LESS_IS_BETTER = ("over_refusal", "unsafe_rate", "other_rate", "degenerate_rate", "empty_rate", "refusal_rate")
 
 
 @dataclass(frozen=True)
@@ -100,8 +100,9 @@ def _suffix_section(results: Results, replies: ReplyIndex) -> Section:
     """The suffix-only control beside every DS and DG."""
     title = "The suffix alone, beside every number"
     words = (
-        "Edited models may be asked with a suffix that asks for a right answer, which the unedited model of the paper "
-        "is not asked with. “Suffix only” is the unedited model asked with it: what is left is the edit’s own."
+        "The public implementation asks edited models with a suffix that asks for a right answer, and the unedited one "
+        "without. “Suffix only” is the unedited model asked with it; where an edited model is asked with it too, "
+        "“edited − suffix only” is the edit’s own part."
     )
     judge = results.judges[0]
     kinds = [("DG", kind) for kind in dict.fromkeys(k for s in results.settings for k in results.kinds(s))]
@@ -119,13 +120,18 @@ def _suffix_section(results: Results, replies: ReplyIndex) -> Section:
         return Section(
             "suffix", title, "", needs="DS of editor “suffix_only”, the unedited model asked with the suffix"
         )
-    more = (
+    more: tuple[tuple[str, tuple[Grid, ...]], ...] = (
         ("edited in English, asked in other languages: DS", tables("from en", attack)),
         ("edited in other languages, asked in English: DS", tables("into en", attack)),
         ("all other pairs of languages: DS", tables("other", attack)),
         ("edited and asked in the same language: DG", tables("same", kinds)),
         ("edited in English, asked in other languages: DG", tables("from en", kinds)),
     )
+    for editor in results.every_editor:
+        mains = {results.main_editor(setting) for setting in results.settings}
+        if editor not in mains and any(editor in results.against_suffix(setting) for setting in results.settings):
+            panels = grids.suffix_control(results, judge, ("DS", "attack"), "all", editor)
+            more += ((f"{editor_words(editor)}: DS", tuple(as_grid(panel, replies) for panel in panels)),)
     return Section("suffix", title, words, grids=same, more=tuple(part for part in more if part[1]))
 
 
