@@ -77,7 +77,8 @@ class Variant:
 def short_variant(variant: str | None) -> str:
     """A sweep's point without the paths of its settings: ``rank=8, over 3 seeds``."""
     parts = (part.partition("=") for part in (variant or "").split(", "))
-    return ", ".join(f"{name.rsplit('.', 1)[-1]}{equals}{value}" for name, equals, value in parts)
+    # without "=" a part is a point's own name, dots and all
+    return ", ".join(f"{name.rsplit('.', 1)[-1] if equals else name}{equals}{value}" for name, equals, value in parts)
 
 
 def over_seeds(row: Row) -> bool:

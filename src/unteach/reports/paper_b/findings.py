@@ -171,7 +171,7 @@ class _Teller:
         )
 
     def editors(self) -> str:
-        """The ways of editing, edited and asked in the same language: in all if all editors did, else in a shared one."""
+        """The ways of editing, edited and asked in the same language: all if all editors did, else a shared one."""
         own = {editor: self._own_languages(editor) for editor in self.results.editors(self.setting)}
         own = {editor: codes for editor, codes in own.items() if codes}
         if len(own) < 2:
