@@ -95,12 +95,10 @@ def _descend_together(
         nll = response(weights)
         kl = _kl_where_needed(knowledge, weights, nll, settings)
         total = settings.nll_weight * nll if kl is None else settings.nll_weight * nll + settings.kl_weight * kl
-        for index in range(len(tasks)):
+        values = nll.tolist(), [None] * len(tasks) if kl is None else kl.tolist()
+        for index, (task, own_nll, own_kl) in enumerate(zip(tasks, *values, strict=True)):
             if index not in results:
-                known = None if kl is None else float(kl[index].detach())
-                losses[index].append(
-                    EditLoss(total=float(total[index].detach()), nll=float(nll[index].detach()), kl=known)
-                )
+                losses[index].append(_loss(task, own_nll, own_kl, settings))
                 if losses[index][-1].total < settings.stop_below:
                     results[index] = (masters[index].detach() - start).cpu().clone()
         if len(results) == len(tasks):
@@ -118,10 +116,21 @@ def _kl_where_needed(knowledge: _Knowledge | None, weights: Tensor, nll: Tensor,
         return None
     if settings.kl_gradient:
         return knowledge(weights)
-    if bool((settings.nll_weight * nll >= settings.stop_below).all()):
+    if not any(_could_stop(value, settings) for value in nll.tolist()):
         return None
     with torch.no_grad():
         return knowledge(weights)
+
+
+def _could_stop(nll: float, settings: Descent) -> bool:
+    return settings.nll_weight * nll < settings.stop_below
+
+
+def _loss(task: Task, nll: float, kl: float | None, settings: Descent) -> EditLoss:
+    """One item's losses, whatever the items beside it needed."""
+    if task.knowledge is None or not (settings.kl_gradient or _could_stop(nll, settings)):
+        kl = None
+    return EditLoss(total=settings.nll_weight * nll + settings.kl_weight * (kl or 0.0), nll=nll, kl=kl)
 
 
 class _Response:

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from unteach.models.batches import by_length, encode, pad
-from unteach.models.logprobs import headless, token_positions
+from unteach.models.logprobs import headless
 from unteach.models.source import Loaded
 from unteach.models.structure import decoder_layers
 
-_TOKENS = 4096
-"""Tokens of one batch."""
+_TOKENS = 2048
+"""Tokens of one batch's longer responses; the shorter ones come on top."""
 
 
 def distances(
@@ -54,7 +54,11 @@ def largest(values: Sequence[float]) -> int:
 
 
 def _states(loaded: Loaded, input_ids: Tensor, mask: Tensor, final_norm: bool) -> list[Tensor]:
-    """Hidden states ``[B, T, D]`` after every decoder layer."""
+    """Hidden states ``[B, T, D]`` after every decoder layer.
+
+    Positions are counted over the whole row, as the public code leaves them: padding is on the right, so only its own
+    states depend on that.
+    """
     states: list[Tensor] = []
 
     def keep(_: nn.Module, __: Any, output: Any) -> None:
@@ -65,13 +69,13 @@ def _states(loaded: Loaded, input_ids: Tensor, mask: Tensor, final_norm: bool) -
     device = loaded.model.device
     try:
         with torch.no_grad(), headless(loaded.model):
-            last = loaded.model(
+            output = loaded.model(
                 input_ids=input_ids.to(device),
                 attention_mask=mask.to(device),
                 use_cache=False,
-                **token_positions(loaded.model, mask.to(device)),
-            ).logits
+                output_hidden_states=final_norm,
+            )
     finally:
         for hook in hooks:
             hook.remove()
-    return [*states[:-1], last] if final_norm else states
+    return [*states[:-1], output.hidden_states[-1]] if final_norm else states

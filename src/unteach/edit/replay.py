@@ -170,14 +170,8 @@ class Cached(Forward):
     def reproduces(self, weight: Tensor) -> bool:
         """Whether, under the unedited matrix, the replay gives what the forward pass gave."""
         with torch.no_grad():
-            mine = self._states(weight[None].expand(int(self._batch_size), *weight.shape))
-        scale = self._expected.float().abs().max().clamp(min=1e-6)
-        far = (mine.float() - self._expected.float()).abs().max() / scale
-        return mine.shape == self._expected.shape and bool(far < _CLOSE.get(weight.dtype, 1e-4))
-
-    @property
-    def _batch_size(self) -> int:
-        return int(self._counts.shape[0])
+            mine = self._states(weight[None].expand(len(self._counts), *weight.shape))
+        return _close(mine, self._expected, weight.dtype)
 
 
 def forward_from(loaded: Loaded, layer: int, batch: dict[str, Tensor]) -> Forward:
@@ -186,12 +180,41 @@ def forward_from(loaded: Loaded, layer: int, batch: dict[str, Tensor]) -> Forwar
     A model whose layers do more than pass their output on, or that changes its logits after the head, gets the
     whole one.
     """
-    if plain_head(loaded.model):
-        with contextlib.suppress(KeyError, StopIteration, TypeError, RuntimeError, ValueError, AttributeError):
-            cached = Cached(loaded, layer, batch)
-            if cached.reproduces(projection(loaded.model, layer)[1].weight.detach()):
-                return cached
+    if not plain_head(loaded.model):
+        return Whole(loaded, layer, batch)
+    try:
+        cached = Cached(loaded, layer, batch)
+        if _can_replay(loaded, layer, batch, cached):
+            return cached
+    except torch.OutOfMemoryError:
+        raise
+    except (KeyError, StopIteration, TypeError, RuntimeError, ValueError, AttributeError):
+        pass  # a layer of another build than the replay knows
     return Whole(loaded, layer, batch)
+
+
+def _can_replay(loaded: Loaded, layer: int, batch: dict[str, Tensor], cached: Cached) -> bool:
+    """Whether the replay gives what the model gives: unedited, and (found out once a model and layer) with a change.
+
+    The second would fail where something above the layer gets more of it than its output.
+    """
+    weight = projection(loaded.model, layer)[1].weight.detach()
+    if not cached.reproduces(weight):
+        return False
+    known: dict[int, bool] = loaded.model.__dict__.setdefault("_unteach_replays", {})
+    if layer not in known:
+        noise = torch.linspace(-1, 1, weight.numel(), device=weight.device).view_as(weight) * weight.float().std()
+        changed = (weight.float() + noise).to(weight.dtype).expand(len(batch["labels"]), *weight.shape)
+        with torch.no_grad():
+            whole = Whole(loaded, layer, batch)(changed).states
+            known[layer] = _close(cached(changed).states, whole, weight.dtype)
+    return known[layer]
+
+
+def _close(mine: Tensor, wanted: Tensor, dtype: torch.dtype) -> bool:
+    scale = wanted.float().abs().max().clamp(min=1e-6)
+    far = (mine.float() - wanted.float()).abs().max() / scale
+    return mine.shape == wanted.shape and bool(far < _CLOSE.get(dtype, 1e-4))
 
 
 def _items(labels: Tensor) -> Tensor:
@@ -215,9 +238,13 @@ def _outside_layers(loaded: Loaded) -> Iterator[nn.Module]:
 
 @contextlib.contextmanager
 def _forward_of(module: nn.Module, forward: Any) -> Iterator[None]:
-    """A scope in which a module computes something else."""
+    """A scope in which a module computes something else; a ``forward`` that others put on it comes back afterwards."""
+    own = vars(module).get("forward")
     module.forward = forward
     try:
         yield
     finally:
-        del module.forward
+        if own is None:
+            del module.forward
+        else:
+            module.forward = own

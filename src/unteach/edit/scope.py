@@ -82,6 +82,7 @@ class RowEdits:
                 self._places.append(None)
                 self._weights.append(None)
                 continue
+            _fitting(edit, dict(model.named_parameters()))
             place, module = projection(model, edit.record.layer)
             self._modules[place] = module
             self._places.append(place)

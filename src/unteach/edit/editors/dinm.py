@@ -115,7 +115,7 @@ class Dinm(Descent, ItemEditor):
     def located(
         self, loaded: Loaded, jobs: Sequence[Job], seed: int, first: Job
     ) -> list[tuple[int, tuple[float, ...]]]:
-        """Each job's layer, and the distances by which it was found (none where it is fixed)."""
+        """Each job's layer, and the distances by which it was found (none where it is fixed, or another job's)."""
         layers = len(decoder_layers(loaded.model))
         if isinstance(self.layer, int):
             if not -layers <= self.layer < layers:
@@ -125,7 +125,10 @@ class Dinm(Descent, ItemEditor):
         pairs = [(job.unsafe, job.safe) for job in looked_at]
         found = distances(loaded, pairs, count_padding=self.count_padding, final_norm=self.final_norm)
         where = [(largest(values), values) for values in found]
-        return where if self.layer == "per_item" else where[:1] * len(jobs)
+        if self.layer == "per_item":
+            return where
+        layer, values = where[0]
+        return [(layer, values if job.item == first.item else ()) for job in jobs]
 
 
 def task_of(loaded: Loaded, job: Job, bos_label: bool = False) -> Task:
