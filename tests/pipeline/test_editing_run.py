@@ -1,4 +1,4 @@
-"""Whole runs with editing on a tiny random model: what they leave behind, reuse and survive, and that replies are right."""
+"""Whole runs with editing on a tiny random model: what they leave behind and reuse, and that replies are right."""
 
 from __future__ import annotations
 

@@ -20,12 +20,15 @@ from unteach.records import Sample
 
 @EDITORS.register("sft")
 class Sft(SetEditor):
-    """-log p(safe response | adversarial prompt), on all items together, with LoRA."""
+    """-log p(safe response | adversarial prompt), on all items together, with LoRA.
+
+    Ten passes by default: every item is seen as often as DINM takes steps on it.
+    """
 
     source = "baseline of DINM (Wang et al. 2024)"
 
     tuning: Annotated[Tuning, TUNINGS.annotation] = Lora(rank=16)
-    schedule: Schedule = Schedule(lr=1e-4, epochs=3, batch_size=4)
+    schedule: Schedule = Schedule(lr=1e-4, epochs=10, batch_size=4)
 
     def _samples(self, jobs: Sequence[Job]) -> list[Sample]:
         return [

@@ -122,4 +122,9 @@ def _change(before: Sequence[Mapping[str, float | None]], now: Sequence[Mapping[
     alone = [each[0] for each in pairs.values() if len(each) == 1]
     if len(alone) == len(pairs):  # one reply an item: the same number as in ``defence_change``
         return clustered(differences.values(), lambda _: rate_difference(*([p[at] for p in alone] for at in (0, 1))))
-    return clustered(differences.values(), lambda _: change_interval(list(pairs.values())))
+    return clustered(differences.values(), lambda _: _within_one(change_interval(list(pairs.values()))))
+
+
+def _within_one(limits: tuple[float, float] | None) -> tuple[float, float] | None:
+    """No share changes by more than 1."""
+    return None if limits is None else (max(-1.0, limits[0]), min(1.0, limits[1]))
