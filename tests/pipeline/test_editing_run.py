@@ -222,8 +222,9 @@ def test_every_model_has_its_rates_and_changes_by_language_input_and_judge(made)
     # the random classifier tells nothing of refusals, the guarded judge of every reply that is not degenerate
     refusals = [row for row in single if row.metric == "refusal_rate"]
     assert all((row.value is None) == (row.judge == "classifier") for row in refusals)
-    judged = [row.judge for row in made.rows if row.metric == "DS"]
-    assert judged == sorted(judged, key=JUDGES.index) or judged[0] == JUDGES[0]
+    for key in ASKED:  # the main judge's rows come first
+        judged = [row.judge for row in single if key_of(row) == key and row.metric == "DS"]
+        assert judged == sorted(judged, key=JUDGES.index) and set(judged) == set(JUDGES)
 
 
 def test_side_effects_are_there_for_every_model_and_language_asked_in(made) -> None:
@@ -289,13 +290,9 @@ def test_pools_have_every_edit_and_question_language(made) -> None:
         assert found["edited", editor, "any", "attack: same"].n == 2 * ITEMS
     assert found["edited", "random_layer", "any", "attack: same"].n == 2 * ITEMS
     assert ("edited", "random_layer", "any", "attack: other") not in found  # was not asked in other languages
-    values = {r.question_language: r.value for r in made.rows if r.metric == "DS" and key_of(r) == DINM_EN
-              and r.judge == "guarded" and r.question_language}  # fmt: skip
-    pool = found[*DINM_EN, "attack: all"]
-    assert pool.value == pytest.approx(sum(values.values()) / 2)
-
-
-DINM_EN = ("edited", "dinm", "en")
+    alone = [r for r in made.rows if r.metric == "DS" and r.question_language and r.judge == "guarded"]
+    values = [row.value for row in alone if key_of(row) == ("edited", "dinm", "en")]
+    assert found["edited", "dinm", "en", "attack: all"].value == pytest.approx(sum(values) / 2)
 
 
 def test_the_table_is_the_rows(made) -> None:
@@ -506,7 +503,7 @@ def test_a_second_run_computes_nothing_and_gives_the_same_table(made, tmp_path, 
     assert all(stage["reused"] for stage in record["stages"])
 
 
-@pytest.mark.parametrize("after", [1, 4, 9])
+@pytest.mark.parametrize("after", [1, 8])
 def test_a_run_stopped_between_stages_goes_on(made, tmp_path, monkeypatch, after) -> None:
     store, out = tmp_path / "store", tmp_path / "out"
 
@@ -547,9 +544,8 @@ def nested(content: dict, path: str, value) -> dict:
     return changed
 
 
-def names(*starts: str):
-    return lambda name: any(name.startswith((start, f"judge guarded: {start}", f"judge classifier: {start}"))
-                            for start in starts)  # fmt: skip
+def names(start: str):
+    return lambda name: name.startswith((start, *(f"judge {judge}: {start}" for judge in JUDGES)))
 
 
 @pytest.mark.parametrize(
@@ -659,12 +655,14 @@ def test_items_in_chunks_give_what_one_chunk_gives(content, varied, tmp_path, mo
     assert len(parts) == len(whole)
     for mine, theirs in zip(timeless(parts), timeless(whole), strict=True):
         assert mine.model_dump(exclude=LIMITS) == theirs.model_dump(exclude=LIMITS)
-        assert [getattr(mine, name) for name in sorted(LIMITS)] == [
-            pytest.approx(getattr(theirs, name), rel=1e-3, abs=1e-4) for name in sorted(LIMITS)
-        ]
+        assert near(mine) == pytest.approx(near(theirs), rel=1e-3, abs=1e-4)
 
 
 LIMITS = {"value", "ci_low", "ci_high"}
+
+
+def near(row: Row) -> list[float]:
+    return [-9.0 if number is None else number for number in (row.value, row.ci_low, row.ci_high)]
 
 
 @pytest.fixture(scope="module")
@@ -750,12 +748,12 @@ def test_points_differ_in_several_fields_at_once(content, tiny_folder, tmp_path)
     }
 
 
-def test_reports_of_a_run_and_of_a_sweep_can_be_written(made, swept) -> None:
-    for out in (made.out, swept[1]):
-        page = write_report(out)
-        text = page.read_text(encoding="utf-8")
-        assert "dinm" in text and "random_layer" in text and "Chinese" in text
-        assert list((out / "figures").iterdir())
+@pytest.mark.parametrize("of", ["a run", "a sweep"])
+def test_a_report_can_be_written(of, made, swept) -> None:
+    out = made.out if of == "a run" else swept[1]
+    text = write_report(out).read_text(encoding="utf-8")
+    assert "dinm" in text and "random_layer" in text and "Chinese" in text
+    assert list((out / "figures").iterdir())
 
 
 def test_the_command_line_runs_reports_and_tests_claims(unteach, write_spec, content, tmp_path) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Annotated
 
 import torch
@@ -85,7 +86,8 @@ def _descend_together(
     original = projection(loaded.model, layer)[1].weight.detach()
     dtype, start = original.dtype, original.float()
     response = _Response(forward(loaded, layer, _padded(loaded, [task.response for task in tasks])), len(tasks))
-    knowledge = _knowledge(loaded, layer, tasks, settings, forward, original)
+    # Where the KL does not train it is seldom needed at all, so it is prepared when it first is.
+    knowledge = cache(lambda: _knowledge(loaded, layer, tasks, settings, forward, original))
     masters = start.expand(len(tasks), *start.shape).clone().requires_grad_()
     adam = torch.optim.Adam([masters], lr=settings.lr)
     losses: list[list[EditLoss]] = [[] for _ in tasks]
@@ -110,15 +112,16 @@ def _descend_together(
     return [((results | ends)[index], tuple(losses[index])) for index in range(len(tasks))]
 
 
-def _kl_where_needed(knowledge: _Knowledge | None, weights: Tensor, nll: Tensor, settings: Descent) -> Tensor | None:
+def _kl_where_needed(
+    prepared: Callable[[], _Knowledge | None], weights: Tensor, nll: Tensor, settings: Descent
+) -> Tensor | None:
     """The KL; where it does not train it is left out unless the stop test could turn on it (it is never negative)."""
+    if not settings.kl_gradient and not any(_could_stop(value, settings) for value in nll.tolist()):
+        return None
+    knowledge = prepared()
     if knowledge is None:
         return None
-    if settings.kl_gradient:
-        return knowledge(weights)
-    if not any(_could_stop(value, settings) for value in nll.tolist()):
-        return None
-    with torch.no_grad():
+    with torch.set_grad_enabled(settings.kl_gradient):
         return knowledge(weights)
 
 

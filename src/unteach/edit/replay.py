@@ -194,21 +194,22 @@ def forward_from(loaded: Loaded, layer: int, batch: dict[str, Tensor]) -> Forwar
 
 
 def _can_replay(loaded: Loaded, layer: int, batch: dict[str, Tensor], cached: Cached) -> bool:
-    """Whether the replay gives what the model gives: unedited, and (found out once a model and layer) with a change.
+    """Whether the replay gives what the model gives, unedited and with a change; found out once a model and layer.
 
-    The second would fail where something above the layer gets more of it than its output.
+    The second fails where something above the layer gets more of it than its output.
     """
-    weight = projection(loaded.model, layer)[1].weight.detach()
-    if not cached.reproduces(weight):
-        return False
     known: dict[int, bool] = loaded.model.__dict__.setdefault("_unteach_replays", {})
     if layer not in known:
-        noise = torch.linspace(-1, 1, weight.numel(), device=weight.device).view_as(weight) * weight.float().std()
-        changed = (weight.float() + noise).to(weight.dtype).expand(len(batch["labels"]), *weight.shape)
-        with torch.no_grad():
-            whole = Whole(loaded, layer, batch)(changed).states
-            known[layer] = _close(cached(changed).states, whole, weight.dtype)
+        weight = projection(loaded.model, layer)[1].weight.detach()
+        known[layer] = cached.reproduces(weight) and _follows(loaded, layer, batch, cached, weight)
     return known[layer]
+
+
+def _follows(loaded: Loaded, layer: int, batch: dict[str, Tensor], cached: Cached, weight: Tensor) -> bool:
+    noise = torch.linspace(-1, 1, weight.numel(), device=weight.device).view_as(weight) * weight.float().std()
+    changed = (weight.float() + noise).to(weight.dtype).expand(len(batch["labels"]), *weight.shape)
+    with torch.no_grad():
+        return _close(cached(changed).states, Whole(loaded, layer, batch)(changed).states, weight.dtype)
 
 
 def _close(mine: Tensor, wanted: Tensor, dtype: torch.dtype) -> bool:
