@@ -109,9 +109,11 @@ def naive_edit(work: Work, task: Task) -> tuple[Tensor, float]:
         before = torch.log_softmax(logits(known, start)[counts], -1)
     total = torch.tensor(0.0)
     for _ in range(settings.steps):
+        # In float64: torch's float32 cross-entropy over 262,000 words is off by 1e-5, enough to turn the sign of small
+        # gradients, and Adam's first step is the sign.
         nll = nn.functional.cross_entropy(
-            logits(task.response, master), torch.tensor(task.response.labels[1:]), ignore_index=IGNORE
-        )
+            logits(task.response, master).double(), torch.tensor(task.response.labels[1:]), ignore_index=IGNORE
+        ).float()
         with torch.set_grad_enabled(settings.kl_gradient):
             now = torch.log_softmax(logits(known, master)[counts], -1)
             kl = (before.exp() * (before - now)).sum(-1).mean()
@@ -121,7 +123,7 @@ def naive_edit(work: Work, task: Task) -> tuple[Tensor, float]:
         adam.zero_grad()
         total.backward()
         adam.step()
-    return (master - start).detach(), float(total)
+    return (master - start).detach(), float(total.detach())
 
 
 def edits_of(work: Work, way: str) -> list[Tensor]:

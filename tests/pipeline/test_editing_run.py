@@ -261,6 +261,8 @@ def test_edits_have_their_rows(made) -> None:
     shares = Counter()
     for row in located:
         shares[key_of(row)] += row.value
+        # located once for all, there is one item that tells where
+        assert row.n == (1 if row.editor == "dinm easyedit" else 2 * ITEMS if row.source_language == "any" else ITEMS)
     assert all(share == pytest.approx(1) for share in shares.values())
 
 
@@ -333,7 +335,9 @@ def test_every_edit_is_written_down(made) -> None:
         assert line["language"] == line["source_language"]
         assert (line["layers"], len(line["losses"])) == (2, 3)
         assert line["layer"] == 1 or "layer -1" not in line["editor"]
-        assert bool(line["distances"]) <= (line["editor"] in ("dinm", "dinm easyedit"))
+        first = line["item"] == min(other["item"] for other in lines)
+        located = line["editor"] == "dinm" or (line["editor"] == "dinm easyedit" and first)
+        assert len(line["distances"]) == (2 if located else 0)
 
 
 def test_the_record_says_what_was_done(made) -> None:

@@ -19,7 +19,7 @@ from unteach.edit.editors.dinm import PRESETS, SUFFIX, Dinm
 from unteach.errors import UserError
 from unteach.models.batches import encode, pad
 from unteach.models.logprobs import token_logprobs
-from unteach.models.sources.pretrained import Pretrained
+from unteach.models.source import ready
 from unteach.models.structure import decoder_layers, output_projection
 from unteach.models.tuning import patched
 from unteach.models.tunings.lora import Lora
@@ -326,19 +326,26 @@ def test_the_mlp_s_output_projection_is_found(architecture):
         assert sorted(module.weight.shape) == sorted((config.hidden_size, inner))
 
 
-@pytest.mark.parametrize("architecture", list(MORE.keys() - {"mixtral"}))
-def test_models_that_only_this_test_has_are_edited_too(architecture):
-    from unteach.models.source import ready
-
+def loaded_of(architecture):
     config = config_of(architecture)
     config.vocab_size, config.max_position_embeddings = tiny.VOCABULARY, 512
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        loaded = ready(AutoModelForCausalLM.from_config(config), tiny.tokenizer())
-    (edit,) = editor_of("dinm", layer=-1, steps=3, lr=0.01).edit(loaded, JOBS[:1], seed=0)
+        return ready(AutoModelForCausalLM.from_config(config), tiny.tokenizer())
+
+
+@pytest.mark.parametrize("architecture", ["mistral", "gpt_neox"])
+def test_models_that_only_this_test_has_are_edited_too(architecture):
+    (edit,) = editor_of("dinm", layer=-1, steps=3, lr=0.01).edit(loaded_of(architecture), JOBS[:1], seed=0)
     losses = [loss.nll for loss in edit.record.losses]
     assert losses == sorted(losses, reverse=True) and edit.delta.any()
     assert edit.record.weight.endswith(f".1.{PLACES[architecture]}.weight")
+
+
+@pytest.mark.parametrize("layer", [0, 1])
+def test_a_model_that_flattens_its_states_is_refused_in_words(layer):
+    with pytest.raises(UserError, match="flatten rows and positions before the MLP"):
+        editor_of("dinm", layer=layer, steps=2).edit(loaded_of("opt"), JOBS[:1], seed=0)
 
 
 def test_a_mixture_of_experts_is_refused_by_name():
@@ -356,11 +363,6 @@ def test_maps_of_one_size_are_refused_rather_than_guessed(same):
         output_projection(decoder_layers(skeleton(same))[0], 32)
 
 
-def test_editing_a_mixture_of_experts_says_so(tmp_path):
-    config = config_of("mixtral")
-    config.vocab_size, config.max_position_embeddings = tiny.VOCABULARY, 512
-    AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
-    tiny.tokenizer().save_pretrained(tmp_path)
-    loaded = Pretrained(path=str(tmp_path), dtype="float32").load()
+def test_editing_a_mixture_of_experts_says_so():
     with pytest.raises(UserError, match="no mixture of experts"):
-        editor_of("dinm", steps=1).edit(loaded, JOBS, seed=0)
+        editor_of("dinm", steps=1).edit(loaded_of("mixtral"), JOBS, seed=0)

@@ -32,8 +32,6 @@ THROUGH_THE_FINGERPRINT = {
 }
 # Their identity names weights, not settings.
 NAMES_WEIGHTS = {"embedded", "pretrained", "classifier"}
-# DPO's tuning is always LoRA, which has no name in its settings but has one in its identity.
-NAMES_MORE = {"dpo"}
 
 COMPONENTS = [pytest.param(family, cls, id=f"{family.family}-{name}") for family in FAMILIES for name, cls in family]
 EVERY_FIELD = [
@@ -299,10 +297,10 @@ def test_component_survives_the_round_trip_through_json(registry, cls, tmp_path)
         for component in (made, another_value(made, field)):
             in_spec: TypeAdapter[Any] = TypeAdapter(Annotated[registry.base, registry.annotation])
             assert in_spec.validate_json(in_spec.dump_json(component)) == component
-            if cls.registered_name not in NAMES_WEIGHTS | NAMES_MORE:
+            if cls.registered_name not in NAMES_WEIGHTS:
                 again = registry.parse(json.loads(json.dumps(component.identity())))
                 assert again.identity() == component.identity()
-    if cls.registered_name not in NAMES_WEIGHTS | NAMES_MORE:
+    if cls.registered_name not in NAMES_WEIGHTS:
         assert registry.parse(json.loads(json.dumps(made.identity()))) == made
 
 
@@ -325,11 +323,7 @@ def test_every_setting_is_part_of_the_identity_or_marked_runtime(registry, cls, 
 def test_exceptions_to_the_rule_still_exist():
     exist = {(name, field) for family in FAMILIES for name, cls in family for field in cls.model_fields}
     assert exist >= THROUGH_THE_FINGERPRINT
-    assert {name for name, _ in exist} >= NAMES_WEIGHTS | NAMES_MORE
-    for name in NAMES_MORE:
-        cls = dict(EDITORS)[name]
-        with pytest.raises(ValidationError):
-            cls.model_validate(cls().model_dump() | {"tuning": cls().identity()["tuning"]})
+    assert {name for name, _ in exist} >= NAMES_WEIGHTS
 
 
 @pytest.mark.parametrize("what", ["scenario", "item", "spec", "editing"])

@@ -55,6 +55,10 @@ class Editor(Component):
         """What edited models are asked with after the request, ``None`` for nothing; ``@language`` its translation."""
         return None
 
+    def lacking(self) -> str | None:
+        """What this machine lacks for it, and the fix; ``None`` if nothing."""
+        return None
+
     @property
     def empty_counts(self) -> float:
         """What an empty reply counts in DS and DG: 0, or 1/2 where the reference implementation counts so."""

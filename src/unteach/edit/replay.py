@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from unteach.edit.scope import projection
+from unteach.edit.scope import check_rows, projection
 from unteach.models.logprobs import IGNORE, LabelLogits, headless, label_logits, plain_head, token_positions
 from unteach.models.source import Loaded
 from unteach.models.structure import decoder_layers
@@ -30,7 +30,12 @@ _CLOSE = {torch.float32: 1e-4, torch.bfloat16: 0.1, torch.float16: 0.02}
 
 
 def batched_projection(inputs: Tensor, weights: Tensor, module: nn.Linear | Conv1D) -> Tensor:
-    """Each item through its own matrix: ``inputs [B, T, F]``, ``weights [B, *weight's shape]`` -> ``[B, T, D]``."""
+    """Each item through its own matrix: ``inputs [B, T, F]``, ``weights [B, *weight's shape]`` -> ``[B, T, D]``.
+
+    Raises:
+        UserError: the layer flattens items and positions, so that an item's rows cannot be told.
+    """
+    check_rows(inputs)
     matrices = weights if isinstance(module, Conv1D) else weights.transpose(1, 2)
     out = torch.bmm(inputs, matrices)
     return out if module.bias is None else out + module.bias
@@ -188,7 +193,7 @@ def forward_from(loaded: Loaded, layer: int, batch: dict[str, Tensor]) -> Forwar
             return cached
     except torch.OutOfMemoryError:
         raise
-    except (KeyError, StopIteration, TypeError, RuntimeError, ValueError, AttributeError):
+    except (LookupError, StopIteration, TypeError, RuntimeError, ValueError, AttributeError):
         pass  # a layer of another build than the replay knows
     return Whole(loaded, layer, batch)
 

@@ -108,6 +108,7 @@ class RowEdits:
     def _replace(self, members: dict[int, list[int]]) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor]:
         def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
             assert isinstance(module, nn.Linear | Conv1D)
+            check_rows(inputs[0])
             made = output.clone()
             for edit, rows in members.items():
                 weight = self._weights[edit]
@@ -116,6 +117,19 @@ class RowEdits:
             return made
 
         return hook
+
+
+def check_rows(inputs: Tensor) -> None:
+    """Refuse layers in which a row of the batch cannot be told from its positions.
+
+    Raises:
+        UserError: the projection gets ``[rows x positions, F]``.
+    """
+    if inputs.dim() != 3:
+        raise UserError(
+            "this model's layers flatten rows and positions before the MLP (as OPT's do), so that many edits cannot be "
+            "told apart in one batch; editing needs a model whose MLP gets [rows, positions, size]"
+        )
 
 
 def project(inputs: Tensor, weight: Tensor, module: nn.Linear | Conv1D) -> Tensor:

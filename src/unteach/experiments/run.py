@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import json
 import resource
 import shutil
@@ -35,7 +36,7 @@ from unteach.records import HeldLanguages, Reading, Row
 from unteach.store import Store, write_atomically
 from unteach.unlearn.strategies.multilingual import Multilingual
 
-_LIBRARIES = ("torch", "transformers", "peft", "accelerate", "safetensors", "numpy", "pandas")
+_LIBRARIES = ("torch", "transformers", "peft", "accelerate", "safetensors", "numpy", "pandas", "trl")
 
 
 @dataclass(frozen=True)
@@ -249,7 +250,7 @@ def how_it_was_done(done: Sequence[Done], seconds: float) -> dict[str, Any]:
         "peak_memory_bytes": peak_memory(),
         "machine": machine() | ({"processes": str(processes())} if processes() > 1 else {}),
         "versions": {"unteach": __version__, "python": sys.version.split()[0]}
-        | {name: importlib.metadata.version(name) for name in _LIBRARIES},
+        | {name: importlib.metadata.version(name) for name in _LIBRARIES if importlib.util.find_spec(name)},
         "stages": [
             {
                 "name": d.stage.name,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from peft import PeftModel
-from pydantic import Field
+from pydantic import Field, field_validator
 from transformers import PreTrainedTokenizerBase
 
 from unteach.edit.contract import EDITORS, Job, SetEditor
@@ -37,6 +38,20 @@ class Dpo(SetEditor):
     lr: float = Field(1e-4, gt=0)
     epochs: float = Field(10.0, gt=0)
     batch_size: int = Field(4, ge=1)
+
+    @field_validator("tuning", mode="before")
+    @classmethod
+    def _by_name_too(cls, given: Any) -> Any:
+        """Written as ``sft`` wants it, with its name; only adapters can be off, for the reference."""
+        if isinstance(given, dict) and "name" in given:
+            if given["name"] != "lora":
+                raise ValueError("dpo trains adapters, as its reference is the model with them off: use lora")
+            return {name: value for name, value in given.items() if name != "name"}
+        return Lora() if given == "lora" else given
+
+    def lacking(self) -> str | None:
+        missing = [package for package in ("trl", "datasets") if importlib.util.find_spec(package) is None]
+        return _lacking(missing[0]) if missing else None
 
     def training_tokens(self, tokenizer: PreTrainedTokenizerBase, jobs: Sequence[Job]) -> int:
         texts = [job.prompt + answer for job in jobs for answer in (job.target, job.unsafe_target)]
@@ -100,6 +115,8 @@ def _needed(package: str) -> Any:
     try:
         return importlib.import_module(package)
     except ImportError:
-        raise UserError(
-            f"the editor 'dpo' needs {package!r}. Install it with 'pip install unteach[dpo]', or leave the editor out."
-        ) from None
+        raise UserError(_lacking(package)) from None
+
+
+def _lacking(package: str) -> str:
+    return f"the editor 'dpo' needs {package!r}. Install it with 'pip install unteach[dpo]', or leave the editor out."

@@ -242,6 +242,7 @@ def check_against_items(spec: EditingSpec, items: ItemSet) -> None:
         fields += ["knowledge_prompt", "knowledge_answer"] if spec.teach.knowledge else []
         for code in spec.teach.languages or spec.languages:
             problems += items.missing(code, fields)
+    problems += [f"editors: {why}" for entry in spec.editors if (why := entry.editor.lacking())]
     for entry in spec.editors:
         for edited_in in edit_languages(spec, entry):
             if edited_in:

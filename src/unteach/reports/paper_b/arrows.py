@@ -153,7 +153,9 @@ def _x_axis(axes: Axes, chart: Chart) -> None:
         if end is not None
     ]  # fmt: skip
     if is_rate(chart.metric) and not is_difference(chart.metric):
-        top = 100 if chart.metric in ("DS", "DG") else next(end for end in (25, 50, 100) if max(ends, default=0) <= end)
+        top = (
+            100 if chart.metric in ("DS", "DG") else next((end for end in (25, 50) if max(ends, default=0) <= end), 100)
+        )
         steps = range(0, top + 1, {100: 25, 50: 10, 25: 5}[top])
         axes.set_xlim(-0.04 * top, 1.04 * top)
         axes.set_xticks(list(steps), [str(step) for step in steps[:-1]] + [f"{top} %"])
