@@ -58,6 +58,7 @@ OTHERS = {
     "strategy": None,
     "objective": "npo",
     "editor": "rome",
+    "judge": "other",
     "variant": "rank=4",
     "checkpoint": 4,
     "question_language": None,
