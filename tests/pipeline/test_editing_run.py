@@ -26,6 +26,7 @@ from unteach.experiments.editing import stages as stages_module
 from unteach.experiments.editing.plan import all_stages
 from unteach.experiments.editing.run import PreparedEditing, prepare, run
 from unteach.experiments.editing.spec import EditingSpec
+from unteach.experiments.runners import local
 from unteach.experiments.runners.local import run_stages
 from unteach.experiments.sweep import expand_as
 from unteach.metrics.intervals import mean_interval
@@ -515,7 +516,7 @@ def test_a_run_stopped_between_stages_goes_on(made, tmp_path, monkeypatch, after
         run_stages(stages[:after], bench, progress)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(editing, "run_stages", stopped)
+    monkeypatch.setattr(local, "run_stages", stopped)
     with pytest.raises(KeyboardInterrupt):
         do(made.content, store, out)
     assert len(list(store.glob(f"*/*/{MARKER}"))) == after

@@ -14,11 +14,11 @@ from transformers.modeling_outputs import BaseModelOutputWithPast
 from transformers.models.llama.modeling_llama import LlamaDecoderLayer, LlamaModel
 
 from unteach.edit.contract import EDITORS, Edit, ItemEditor, Job
-from unteach.edit.descend import Descent, Whole, descend
+from unteach.edit.descend import Descent, descend
 from unteach.edit.editors.dinm import task_of
 from unteach.edit.files import find_edits, load_edit, merge, save_edit
 from unteach.edit.locate import distances
-from unteach.edit.replay import Cached, forward_from
+from unteach.edit.replay import Cached, Whole, forward_from
 from unteach.edit.scope import RowEdits, applied
 from unteach.errors import UserError
 from unteach.models.batches import pad

@@ -20,7 +20,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from unteach.edit.replay import Forward, Whole, forward_from
+from unteach.edit.replay import Forward, forward_from
 from unteach.edit.scope import projection
 from unteach.models.batches import Encoded, pad
 from unteach.models.logprobs import LabelLogits, label_logprobs
@@ -184,11 +184,3 @@ def _item_means(values: Tensor, item: Tensor, items: int) -> Tensor:
 
 def _padded(loaded: Loaded, sequences: Sequence[Encoded]) -> dict[str, Tensor]:
     return pad(sequences, int(loaded.tokenizer.pad_token_id or 0), loaded.model.device)
-
-
-def one_by_one(settings: Descent) -> Descent:
-    """The same descent, an item at a time."""
-    return settings.model_copy(update={"batch_items": 1})
-
-
-__all__ = ["Descended", "Descent", "Task", "Whole", "descend", "one_by_one"]

@@ -77,12 +77,13 @@ class RowEdits:
         self._modules: dict[str, nn.Linear | Conv1D] = {}
         self._places: list[str | None] = []
         self._weights: list[Tensor | None] = []
+        parameters = dict(model.named_parameters())
         for edit in edits:
             if edit.delta is None or edit.record.layer is None:
                 self._places.append(None)
                 self._weights.append(None)
                 continue
-            _fitting(edit, dict(model.named_parameters()))
+            _fitting(edit, parameters)
             place, module = projection(model, edit.record.layer)
             self._modules[place] = module
             self._places.append(place)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from unteach.experiments.answer_stages import Ask, Choose, JudgeAnswers, Score
 from unteach.experiments.model_stages import Learn, Unlearn
 from unteach.experiments.spec import Spec, resolve_languages
-from unteach.experiments.stage import Context, NewsModel, NewsStage
+from unteach.experiments.stage import Context, NewsModel, NewsStage, each_once
 from unteach.metrics.contract import ModelTag
 from unteach.registry import label
 
@@ -90,9 +90,5 @@ def _choice_pairs(spec: Spec, tag: ModelTag) -> Iterable[tuple[str, str]]:
 
 
 def all_stages(models: list[PlannedModel]) -> list[NewsStage]:
-    """Every stage once, in order."""
-    stages: dict[str, NewsStage] = {}
-    for model in models:
-        for stage in model.stages:
-            stages.setdefault(stage.key.digest, stage)
-    return list(stages.values())
+    """Every stage of these models once, in order."""
+    return each_once(stage for model in models for stage in model.stages)

@@ -11,17 +11,15 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from unteach import __version__
 from unteach.corpora.load import Corpus, load_corpus
 from unteach.errors import UserError
-from unteach.experiments.bench import Workbench
 from unteach.experiments.model_stages import Unlearn
 from unteach.experiments.plan import PlannedModel, all_stages, plan
-from unteach.experiments.runners.local import Done, run_stages
+from unteach.experiments.runners.local import Done, run_all
 from unteach.experiments.spec import CorpusSpec, Spec, check_against_corpus
 from unteach.experiments.stage import Context
 from unteach.experiments.sweep import Point, dump_points
@@ -99,10 +97,7 @@ def run(prepared: Prepared, out: Path, progress: Progress) -> list[Row]:
     if is_first():
         claim_folder(out, prepared.points)
     started = time.time()
-    done: list[Done] = []
-    for source, stages in groupby(all_stages(prepared.models), key=lambda stage: stage.context.source):
-        with Workbench(source, progress) as bench:
-            done += run_stages(list(stages), bench, progress)
+    done = run_all(all_stages(prepared.models), progress)
     languages = held_languages(prepared)
     rows = build(gather(prepared, languages), prepared.context.spec.measures)
     if not is_first():

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
 from transformers import PreTrainedTokenizerBase
 
@@ -89,6 +89,17 @@ class Stage(ABC):
     def bytes_needed(self) -> int:
         """Room on disk that must be free before it starts."""
         return 1 << 20
+
+
+S = TypeVar("S", bound=Stage)
+
+
+def each_once(stages: Iterable[S]) -> list[S]:
+    """Every stage once, in order."""
+    found: dict[str, S] = {}
+    for stage in stages:
+        found.setdefault(stage.key.digest, stage)
+    return list(found.values())
 
 
 @dataclass(frozen=True)

@@ -25,26 +25,13 @@ from typing import Literal
 from unteach.languages.table import LANGUAGES
 from unteach.metrics.claims import COLUMNS, SOURCE_SETS, Cell, Claim, Selector, Test
 from unteach.metrics.intervals import difference_of_estimates, simultaneous
+from unteach.metrics.shares import SHARES
 from unteach.records import Row
 
 Verdict = Literal["supported", "contradicted", "underpowered", "not tested"]
 Limits = tuple[float, float]
 
 _EMPTY = ("checkpoint", "question_language", "group", "seed")
-_RATES = (
-    *("O_F", "forced_choice", "answer_language"),
-    *(
-        "DS",
-        "DG",
-        "unsafe_rate",
-        "other_rate",
-        "degenerate_rate",
-        "empty_rate",
-        "refusal_rate",
-        "over_refusal",
-        "located_layer",
-    ),
-)
 _OVER_SEEDS = r"over \d+ seeds$"
 
 
@@ -242,7 +229,7 @@ def _estimate(rows: Sequence[Row], statements: int) -> tuple[float, Limits]:
     for row in rows:
         if row.value is None or row.ci_low is None or row.ci_high is None:
             raise ValueError("a row without a number has no estimate")
-        rate = row.metric in _RATES and not re.search(_OVER_SEEDS, row.variant or "")
+        rate = row.metric in SHARES and not re.search(_OVER_SEEDS, row.variant or "")
         numbers.append((row.value, simultaneous(row.value, (row.ci_low, row.ci_high), row.n, statements, rate)))
     if len(numbers) == 1:
         return numbers[0]

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -77,17 +77,25 @@ class AnswerLine(BaseModel):
         return "; ".join(other + ([] if self.finished or not self.answer else ["cut at the token limit"]))
 
 
+L = TypeVar("L", bound=BaseModel)
+
+
 def read_answers(path: Path) -> list[AnswerLine]:
-    """All lines of ``answers.jsonl``.
+    """All lines of ``answers.jsonl``; see `read_lines`."""
+    return read_lines(path, AnswerLine)
+
+
+def read_lines(path: Path, kind: type[L]) -> list[L]:
+    """All lines of a file of JSON lines of one kind.
 
     Raises:
-        UserError: a line is not an answer; the message has its number.
+        UserError: a line is not of that kind; the message has its number.
     """
-    lines: list[AnswerLine] = []
+    lines: list[L] = []
     with path.open(encoding="utf-8") as source:
         for number, text in enumerate(source, 1):
             try:
-                lines.append(AnswerLine.model_validate_json(text))
+                lines.append(kind.model_validate_json(text))
             except ValidationError as error:
                 first = error.errors()[0]
                 where = ".".join(str(part) for part in first["loc"])

@@ -13,6 +13,7 @@ import pandas as pd
 
 from unteach.errors import UserError
 from unteach.languages.table import LANGUAGES
+from unteach.metrics.shares import SHARES
 from unteach.records import Row
 
 Metric = Literal["O_F", "Q_R"]
@@ -24,20 +25,6 @@ POOLED_SOURCES = ("any", "not en", "high", "low")
 _MODEL_ORDER = {"r_only": 0, "contaminated": 1, "unlearned": 2, "edited": 3}
 _LANGUAGE_ORDER = {code: place for place, code in enumerate(LANGUAGES)}
 _OVER_SEEDS = re.compile(r"(?:^|, )over (\d+) seeds$")
-_RATES = (
-    *("O_F", "forced_choice", "answer_language"),
-    *(
-        "DS",
-        "DG",
-        "unsafe_rate",
-        "other_rate",
-        "degenerate_rate",
-        "empty_rate",
-        "refusal_rate",
-        "over_refusal",
-        "located_layer",
-    ),
-)
 _TWO_DIGITS = ("log_probability", "bits_per_character")
 
 
@@ -188,7 +175,7 @@ def language_name(code: str | None, short: bool = False) -> str:
 
 def is_rate(metric: str) -> bool:
     """Whether values of this metric are shares, shown as per cent or percentage points."""
-    return base_metric(metric) in _RATES
+    return base_metric(metric) in SHARES
 
 
 def is_difference(metric: str) -> bool:

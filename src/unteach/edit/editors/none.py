@@ -11,12 +11,6 @@ from unteach.progress import Progress
 from unteach.records import EditRecord
 
 
-def unchanged(loaded: Loaded, jobs: Sequence[Job]) -> list[Edit]:
-    """Edits that change nothing."""
-    layers = len(decoder_layers(loaded.model))
-    return [Edit(EditRecord(item=job.item, language=job.language, layer=None, layers=layers)) for job in jobs]
-
-
 @EDITORS.register("none")
 class Nothing(ItemEditor):
     """Changes nothing: the model before editing."""
@@ -36,4 +30,5 @@ class Nothing(ItemEditor):
         first: Job | None = None,
         progress: Progress | None = None,
     ) -> list[Edit]:
-        return unchanged(loaded, jobs)
+        layers = len(decoder_layers(loaded.model))
+        return [Edit(EditRecord(item=job.item, language=job.language, layer=None, layers=layers)) for job in jobs]

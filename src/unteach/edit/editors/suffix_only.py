@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from pydantic import Field
 
-from unteach.edit.contract import EDITORS, Edit, ItemEditor, Job
+from unteach.edit.contract import EDITORS
 from unteach.edit.editors.dinm import SUFFIX
-from unteach.edit.editors.none import unchanged
-from unteach.models.source import Loaded
-from unteach.progress import Progress
+from unteach.edit.editors.none import Nothing
 
 
 @EDITORS.register("suffix_only")
-class SuffixOnly(ItemEditor):
+class SuffixOnly(Nothing):
     """Changes no weight but asks with the suffix that DINM's public implementation adds after an edit.
 
     A difference to ``none`` is the prompt's, not the edit's.
@@ -27,18 +23,3 @@ class SuffixOnly(ItemEditor):
     @property
     def suffix(self) -> str | None:
         return self.ask_with
-
-    @property
-    def uses_language(self) -> bool:
-        return False
-
-    def edit(
-        self,
-        loaded: Loaded,
-        jobs: Sequence[Job],
-        *,
-        seed: int,
-        first: Job | None = None,
-        progress: Progress | None = None,
-    ) -> list[Edit]:
-        return unchanged(loaded, jobs)

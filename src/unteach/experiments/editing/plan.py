@@ -16,7 +16,7 @@ from unteach.experiments.editing.stages import (
     TeachItems,
     TrainOnItems,
 )
-from unteach.experiments.stage import Stage
+from unteach.experiments.stage import Stage, each_once
 from unteach.metrics.contract import ModelTag
 
 
@@ -88,9 +88,5 @@ def _attack(context: EditingContext, taught: TeachItems | None, entry: EditorSpe
 
 
 def all_stages(models: Sequence[PlannedEdit]) -> list[Stage]:
-    """Every stage once, in order."""
-    stages: dict[str, Stage] = {}
-    for model in models:
-        for stage in model.stages:
-            stages.setdefault(stage.key.digest, stage)
-    return list(stages.values())
+    """Every stage of these models once, in order."""
+    return each_once(stage for model in models for stage in model.stages)

@@ -6,17 +6,15 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from unteach.corpora.safety import ItemSet, load_items
-from unteach.experiments.bench import Workbench
 from unteach.experiments.editing.plan import PlannedEdit, all_stages, plan
 from unteach.experiments.editing.spec import EditingSpec, check_against_items
 from unteach.experiments.editing.stages import EditingContext
 from unteach.experiments.run import claim_folder, how_it_was_done
-from unteach.experiments.runners.local import Done, run_stages
+from unteach.experiments.runners.local import Done, run_all
 from unteach.experiments.sweep import Point, dump_points
 from unteach.metrics.contract import Evidence, ModelEvidence
 from unteach.metrics.table import build, write_table
@@ -66,10 +64,7 @@ def run(prepared: PreparedEditing, out: Path, progress: Progress) -> list[Row]:
     if is_first():
         claim_folder(out, prepared.points)
     started = time.time()
-    done: list[Done] = []
-    for source, stages in groupby(all_stages(prepared.models), key=lambda stage: stage.context.source):
-        with Workbench(source, progress) as bench:
-            done += run_stages(list(stages), bench, progress)
+    done = run_all(all_stages(prepared.models), progress)
     rows = build(gather(prepared), prepared.contexts[0].spec.measures)
     if is_first():
         write_table(rows, out)

@@ -175,9 +175,11 @@ class AnyAttack(Stage):
 
     def _inputs(self) -> list[str] | dict[str, list[str]]:
         """What is asked: the same in every language, or by language."""
-        by_language = {code: list(asked_inputs(self.entry, self.edited_in, code)) for code in self.asked_in}
+        by_language: dict[str, list[str]] = {
+            code: list(asked_inputs(self.entry, self.edited_in, code)) for code in self.asked_in
+        }
         alike = all(inputs == list(self.entry.inputs) for inputs in by_language.values())
-        return list(self.entry.inputs) if alike else {code: list(inputs) for code, inputs in by_language.items()}
+        return list(self.entry.inputs) if alike else by_language
 
     @property
     def _reads(self) -> list[str]:
@@ -264,7 +266,6 @@ class EditItems(AnyAttack):
         replies: list[Reply] = []
         known: list[KnownAnswer] = []
         records: list[EditRecord] = []
-        # One call for all items, as "located once" looks at the first of all.
         for start in range(0, len(everything), ITEMS_AT_ONCE):
             items = ItemSet(everything.items[start : start + ITEMS_AT_ONCE], everything.name)
             edits = self._edits(bench, loaded, editor, items)

@@ -24,6 +24,15 @@ class Done:
     reused: bool
 
 
+def run_all(stages: Sequence[Stage], progress: Progress) -> list[Done]:
+    """Run stages, with a workbench for each base model; those of one model follow one another."""
+    done: list[Done] = []
+    for source, group in groupby(stages, key=lambda stage: stage.context.source):
+        with Workbench(source, progress) as bench:
+            done += run_stages(list(group), bench, progress)
+    return done
+
+
 def run_stages(stages: Sequence[Stage], bench: Workbench, progress: Progress) -> list[Done]:
     """Compute what is not yet in the store, in order; every result is kept as soon as it is whole."""
     computed: set[str] = set()

@@ -13,8 +13,9 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from unteach.records import Row
 from unteach.reports.paper_a.heatmaps import broken
-from unteach.reports.paper_b.numbers import is_difference, is_rate, scale, show_n
+from unteach.reports.paper_b.numbers import scale, show_n
 from unteach.reports.style import INK, LINE, MUTED, SERIES, bare, new_figure, titled
+from unteach.reports.tables import is_difference, is_rate
 
 BOLD = 13.0
 """What a title's letters are reckoned as, in points, to break its lines: bold ones are wider."""

@@ -14,8 +14,9 @@ from unteach.records import Row
 from unteach.reports.paper_a.heatmaps import broken
 from unteach.reports.paper_a.panels import Panel
 from unteach.reports.paper_b.arrows import BOLD
-from unteach.reports.paper_b.numbers import is_difference, is_rate, show_interval, show_n, show_value
+from unteach.reports.paper_b.numbers import show_interval, show_n, show_value
 from unteach.reports.style import INK, bare, contrast, new_figure, titled
+from unteach.reports.tables import is_difference, is_rate
 
 _SCALES = {"DS": ("cividis", 0.0, 1.0), "DG": ("cividis", 0.0, 1.0), "located_layer": ("Blues", 0.0, 1.0)}
 _RATE = ("BuPu", 0.0, 1.0)

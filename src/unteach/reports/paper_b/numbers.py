@@ -6,36 +6,10 @@ import math
 from collections.abc import Sequence
 
 from unteach.records import Row
-from unteach.reports.tables import over_seeds
-
-RATES = frozenset(
-    {
-        *("DS", "DG", "unsafe_rate", "other_rate", "degenerate_rate", "empty_rate"),
-        *("refusal_rate", "over_refusal", "located_layer"),
-    }
-)
-"""Metrics whose values are shares, shown as per cent; their differences are percentage points."""
+from unteach.reports.tables import base_metric, count, is_difference, is_rate, over_seeds
 
 _DIGITS = {"knowledge_log_probability": 2, "fluency": 2, "edit_loss": 2, "edit_norm": 4}
 _UNITS = {"knowledge_log_probability": "nats a token", "fluency": "bits", "edit_loss": "nats a token"}
-_DIFFERENCES = ("_change", "_over_suffix")
-
-
-def base_metric(metric: str) -> str:
-    """What is compared: ``DS`` for ``DS_change`` and ``DS_over_suffix``."""
-    for ending in _DIFFERENCES:
-        metric = metric.removesuffix(ending)
-    return metric
-
-
-def is_rate(metric: str) -> bool:
-    """Whether values of this metric are shares, or differences of shares."""
-    return base_metric(metric) in RATES
-
-
-def is_difference(metric: str) -> bool:
-    """Whether values of this metric compare two models and so carry a sign."""
-    return metric.endswith(_DIFFERENCES)
 
 
 def scale(metric: str) -> float:
@@ -55,14 +29,6 @@ def show_interval(row: Row) -> str:
     if row.ci_low is None or row.ci_high is None:
         return ""
     return f"[{_bound(row.ci_low, row.metric)}, {_bound(row.ci_high, row.metric)}]"
-
-
-def count(row: Row) -> int | None:
-    """How many of the ``n`` replies a rate counts; ``None`` where it is no share of ``n`` (halves, means of seeds)."""
-    if row.value is None or not is_rate(row.metric) or is_difference(row.metric) or over_seeds(row):
-        return None
-    hits = row.value * row.n
-    return round(hits) if abs(hits - round(hits)) < 1e-6 else None
 
 
 def show_count(row: Row) -> str:

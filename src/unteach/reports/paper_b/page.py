@@ -13,12 +13,13 @@ from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
+from unteach.metrics.shares import SHARES
 from unteach.records import Row
 from unteach.reports.paper_b.findings import findings
-from unteach.reports.paper_b.numbers import RATES, base_metric
 from unteach.reports.paper_b.replies import OUTCOMES, ReplyIndex, pack, read_replies
 from unteach.reports.paper_b.rows import Results
 from unteach.reports.paper_b.sections import sections
+from unteach.reports.tables import base_metric
 
 PAGE_BYTES = 5_800_000
 """A larger page would not open quickly: replies fill what the rest leaves, further ones stay in ``answers.jsonl``."""
@@ -54,7 +55,7 @@ def render(
     )
     script = (_HERE / "replies.js").read_text(encoding="utf-8").strip()
     # Measures without a figure come first in the full table, for it is the only place that shows them.
-    known = {*RATES, "knowledge_log_probability", "fluency", "edit_loss", "edit_norm", "edit_seconds"}
+    known = {*SHARES, "knowledge_log_probability", "fluency", "edit_loss", "edit_norm", "edit_seconds"}
     listed = sorted(rows, key=lambda row: base_metric(row.metric) in known)[:ROWS_SHOWN]
     used = [name for name in Row.model_fields if any(getattr(row, name) not in (None, "", 0) for row in listed)]
     content: dict[str, Any] = {

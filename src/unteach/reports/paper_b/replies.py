@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
-from unteach.errors import UserError
 from unteach.records import Input, Row
-from unteach.reports.answers import as_json, cut, direction
+from unteach.reports.answers import as_json, cut, direction, read_lines
 from unteach.reports.paper_b.rows import INPUTS, Setting, editor_words, place, setting_words
 from unteach.reports.tables import language_name
 
@@ -74,21 +73,8 @@ class ReplyLine(BaseModel):
 
 
 def read_replies(path: Path) -> list[ReplyLine]:
-    """All lines of ``answers.jsonl``.
-
-    Raises:
-        UserError: a line is not a reply; the message has its number.
-    """
-    lines: list[ReplyLine] = []
-    with path.open(encoding="utf-8") as source:
-        for number, text in enumerate(source, 1):
-            try:
-                lines.append(ReplyLine.model_validate_json(text))
-            except ValidationError as error:
-                first = error.errors()[0]
-                where = ".".join(str(part) for part in first["loc"])
-                raise UserError(f"{path}, line {number}: {where}: {first['msg']}") from error
-    return lines
+    """All lines of ``answers.jsonl``; see `answers.read_lines`."""
+    return read_lines(path, ReplyLine)
 
 
 class ReplyIndex:

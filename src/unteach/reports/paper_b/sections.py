@@ -16,11 +16,11 @@ from unteach.reports.paper_a.sections import plain
 from unteach.reports.paper_b import grids
 from unteach.reports.paper_b.figures import CAPTIONS, CONTROLS, PAPER, shown_charts, shown_grids
 from unteach.reports.paper_b.heatmaps import colours
-from unteach.reports.paper_b.numbers import direction, glued, is_difference, say, show_count, show_interval, show_value
+from unteach.reports.paper_b.numbers import direction, glued, say, show_count, show_interval, show_value
 from unteach.reports.paper_b.replies import ReplyIndex
 from unteach.reports.paper_b.rows import INPUTS, Results, editor_words, setting_words
 from unteach.reports.style import inline_svg
-from unteach.reports.tables import language_name
+from unteach.reports.tables import is_difference, language_name
 
 SVG_BYTES = 3_000_000
 """Pictures of many base models would make the page slow; those beyond this are linked, their tables stay."""
