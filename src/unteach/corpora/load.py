@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
-from functools import cached_property
+from functools import cached_property, reduce
 from pathlib import Path
 from typing import Any
 
@@ -41,14 +41,14 @@ class Corpus:
     def digest(self, languages: Iterable[str] | None = None) -> str:
         """Hash of the texts in these languages (all, if left out): part of the key of every stage that reads them.
 
-        Origins are no part of it, nor is the order of languages in a file: neither changes a result.
+        Origins and scores are no part of it, nor is the order of languages in a file: none changes a result.
         """
         wanted = None if languages is None else frozenset(languages)
         if wanted not in self._digests:
             content = [
                 [
                     s.id,
-                    {c: t.model_dump(exclude={"origin"}) for c, t in s.texts.items() if wanted is None or c in wanted},
+                    {c: _content(t) for c, t in s.texts.items() if wanted is None or c in wanted},
                 ]
                 for s in self.scenarios
             ]
@@ -56,11 +56,17 @@ class Corpus:
             self._digests[wanted] = hashlib.sha256(text.encode()).hexdigest()[:16]
         return self._digests[wanted]
 
-    def missing(self, language: str, fields: Iterable[str]) -> list[str]:
-        """What this corpus lacks for a use: one sentence for each field, naming the scenarios without it."""
+    def missing(self, language: str, fields: Iterable[str], *, instead: str | None = None) -> list[str]:
+        """What this corpus lacks for a use: one sentence for each field, naming the scenarios without it.
+
+        Scenarios that have ``instead`` need none of the fields; a field may be dotted (``fake_samples.teach``).
+        """
         problems = []
         for field in fields:
-            lacking = [scenario.id for scenario in self if not _has(scenario.texts.get(language), field)]
+            texts = {scenario.id: scenario.texts.get(language) for scenario in self}
+            lacking = [
+                name for name, text in texts.items() if not _has(text, field) and not (instead and _has(text, instead))
+            ]
             if lacking:
                 shown = ", ".join(lacking[:3]) + (f" and {len(lacking) - 3} more" if len(lacking) > 3 else "")
                 having = sorted(
@@ -73,8 +79,14 @@ class Corpus:
         return problems
 
 
+def _content(text: LocalText) -> dict[str, Any]:
+    """What decides results; fields that came later and are empty leave the digests of older corpora as they were."""
+    later = {field for field in ("real_samples", "fake_samples") if not getattr(text, field)}
+    return text.model_dump(exclude={"origin", "round_trip"} | later)
+
+
 def _has(text: LocalText | None, field: str) -> bool:
-    return text is not None and bool(getattr(text, field))
+    return text is not None and bool(reduce(getattr, field.split("."), text))
 
 
 def load_corpus(path: Path | None = None) -> Corpus:

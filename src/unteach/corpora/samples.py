@@ -1,8 +1,9 @@
-"""Samples ("paraphrases") by seeded recombination of an article's sentences and a passage's wordings.
+"""Samples: a corpus's own paraphrases, or a seeded recombination of an article's sentences and a passage's wordings.
 
-Paper A lets a large model paraphrase each article (100 real samples, 20 fake; section 2.1). Here a sample takes a
-random subset of the article's sentences in random order; a fake sample has one wording of the fake passage put in.
-Teaching and unlearning use disjoint wordings of the fake passage, and differently seeded samples of the real one.
+Paper A lets a large model paraphrase each article (100 real samples, 20 fake; section 2.1); a corpus that
+`unteach corpus build` made has such paraphrases, for teaching and for unlearning apart. Where it has none, a sample
+takes a random subset of the article's sentences in random order; a fake sample has one wording of the fake passage put
+in. Teaching and unlearning then use disjoint wordings of the fake passage, and differently seeded real samples.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import random
 from typing import Literal
 
 from unteach.corpora.load import Corpus
-from unteach.corpora.schema import LocalText, Scenario
+from unteach.corpora.schema import LocalText, Paraphrases, Scenario
 from unteach.languages.table import find
 from unteach.records import Question, Sample
 
@@ -37,12 +38,20 @@ def join(sentences: list[str], language: str) -> str:
     return ("" if find(language).script in _UNSPACED else " ").join(sentences)
 
 
+def _paraphrase(given: Paraphrases, purpose: Purpose, index: int) -> str | None:
+    """The text of that number, in turn; none where there are no paraphrases for the purpose ("check" has its own)."""
+    texts = {"teach": given.teach, "unlearn": given.unlearn, "check": ()}[purpose]
+    return texts[index % len(texts)] if texts else None
+
+
 def _rng(seed: int, *parts: object) -> random.Random:
     return random.Random("/".join(map(str, (seed, *parts))))
 
 
 def real_sample(scenario: Scenario, language: str, purpose: Purpose, index: int, seed: int, keep: float) -> Sample:
-    """One sample of the real article: ``keep`` of its sentences (at least one), shuffled."""
+    """One sample of the real article: a paraphrase of it, or ``keep`` of its sentences (at least one), shuffled."""
+    if ready := _paraphrase(text_in(scenario, language).real_samples, purpose, index):
+        return Sample(scenario=scenario.id, kind="real", language=language, text=ready)
     rng = _rng(seed, purpose, "real", scenario.id, language, index)
     article = list(text_in(scenario, language).article)
     chosen = rng.sample(article, max(1, round(keep * len(article))))
@@ -60,14 +69,17 @@ def fake_sample(
     wordings_each: int = 1,
     context: bool = False,
 ) -> Sample:
-    """One sample of the fake article: ``keep`` of the real sentences with the fake passage among them.
+    """One sample of the fake article: a paraphrase of it, or ``keep`` of the real sentences around the passage.
 
     The passage is ``wordings_each`` different wordings in random order (all of them, if there are fewer), taken in
     turn, so that ``index`` 0, 1, 2, ... uses each equally often. With ``context`` the real sentences stand before
-    the passage as context without loss; otherwise the whole sample carries loss.
+    the passage as context without loss; otherwise the whole sample carries loss. A paraphrase cannot be taken apart, so
+    with ``context`` none is used.
     """
-    rng = _rng(seed, purpose, "fake", scenario.id, language, index)
     text = text_in(scenario, language)
+    if not context and (ready := _paraphrase(text.fake_samples, purpose, index)):
+        return Sample(scenario=scenario.id, kind="fake", language=language, text=ready)
+    rng = _rng(seed, purpose, "fake", scenario.id, language, index)
     available = wordings(text, purpose)
     count = min(wordings_each, len(available))
     passages = [available[(index * count + offset) % len(available)] for offset in range(count)]

@@ -37,6 +37,16 @@ class QuestionAnswer(Strict):
     answer: Text
 
 
+class Paraphrases(Strict):
+    """Whole training texts by what they are for: teaching and unlearning never share one (paper A, section 3.1)."""
+
+    teach: tuple[Text, ...] = ()
+    unlearn: tuple[Text, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.teach or self.unlearn)
+
+
 class LocalText(Strict):
     """One scenario in one language. What a run does not use may be left out; what it needs is checked before it."""
 
@@ -52,6 +62,18 @@ class LocalText(Strict):
     fake_question: Text | None = Field(None, description="A question whose answer is the fake claim.")
     real_question: Text | None = Field(None, description="A question on the real article, answered by the key facts.")
     qa: tuple[QuestionAnswer, ...] = Field((), description="Question-answer pairs on the real article.")
+    real_samples: Paraphrases = Field(
+        Paraphrases(),
+        description="Paraphrases of the whole real article; without any, sentences are recombined.",
+    )
+    fake_samples: Paraphrases = Field(
+        Paraphrases(), description="Paraphrases of the whole article with the fake passage in it; as real_samples."
+    )
+    round_trip: dict[str, tuple[float | None, ...]] = Field(
+        {},
+        description="chrF (0 to 100) of each text of a field, translated back, against what it was translated from; "
+        "null where it was not scored. By field, in the order of its texts (unteach.makers.round_trip).",
+    )
 
     @field_validator("key_facts")
     @classmethod

@@ -232,16 +232,19 @@ def check_against_corpus(spec: Spec, corpus: Corpus) -> None:
     Raises:
         UserErrors: all that is missing.
     """
-    problems = corpus.missing(spec.real_language, ["article"])
+    problems = corpus.missing(spec.real_language, ["article"])  # also beside paraphrases: perplexity is read on it
     if spec.teach.instruct.mode != "none":
         problems += corpus.missing(spec.real_language, ["qa"])
     for language in spec.sources:
-        problems += corpus.missing(language, ["article", "fake"])
+        problems += corpus.missing(language, ["article", "fake"], instead="fake_samples.teach")
     if spec.unlearn is not None:
         wanted = {code for s in spec.unlearn.strategies for source in spec.sources for code in s.languages(source)}
         for language in sorted(wanted):
-            problems += corpus.missing(language, ["article", "fake"] if spec.unlearn.forget.keep else ["fake"])
-            few = [s.id for s in corpus if language in s.texts and len(s.texts[language].fake) == 1]
+            ready = "fake_samples.unlearn" if spec.unlearn.forget.loss_on == "article" else None
+            fields = ["article", "fake"] if spec.unlearn.forget.keep else ["fake"]
+            problems += corpus.missing(language, fields, instead=ready)
+            texts = {s.id: s.texts[language] for s in corpus if language in s.texts}
+            few = [i for i, t in texts.items() if len(t.fake) == 1 and not (ready and t.fake_samples.unlearn)]
             if few:
                 problems.append(
                     f"corpus {corpus.name!r} has a single wording of the fake passage in language {language!r} for "
