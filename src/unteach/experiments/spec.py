@@ -191,7 +191,7 @@ def _apply_override(raw: dict[str, Any], override: str) -> None:
         raise UserError(f"--set {override!r}: the value is not valid YAML: {error}") from None
 
 
-def explain_spec(error: ValidationError, cls: type[Experiment] = Spec) -> list[str]:
+def explain_spec(error: ValidationError, cls: type[Settings] = Spec) -> list[str]:
     """One sentence for each problem; unknown fields get the nearest valid name."""
     lines = []
     for problem in error.errors():
@@ -208,7 +208,7 @@ def explain_spec(error: ValidationError, cls: type[Experiment] = Spec) -> list[s
     return lines
 
 
-def _fields_at(root: type[Experiment], location: Sequence[int | str]) -> list[str]:
+def _fields_at(root: type[Settings], location: Sequence[int | str]) -> list[str]:
     """Field names of the settings class at a place in the spec; none if the place holds a component."""
     cls: Any = root
     for part in location:

@@ -1,0 +1,1 @@
+"""Building a corpus of paper A from articles: fake passages, paraphrases, question-answer pairs, translations."""
