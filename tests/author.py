@@ -53,7 +53,7 @@ Author.registered_name = "author"
 class Writer(Client):
     """Counts in ``asked`` what all writers were asked."""
 
-    asked: list[Prompt] = []  # noqa: RUF012
+    asked: list[Prompt] = []
 
     def __init__(self, author: Author) -> None:
         self.author = author
@@ -81,7 +81,9 @@ def write(prompt: Prompt, spoil: str = "") -> str:
     version = int(re.search(r"It is version (\d+)", told)[1])
     words = block(told, "TEXT").split()
     fillers = [FILLERS[(version + n // 2) % len(FILLERS)] for n in range(len(words))]
-    told_anew = " ".join(f"{word} {filler}" if n % 2 else word for n, (word, filler) in enumerate(zip(words, fillers)))
+    told_anew = " ".join(
+        f"{word} {filler}" if n % 2 else word for n, (word, filler) in enumerate(zip(words, fillers, strict=True))
+    )
     start = version * 7 % len(told_anew.split())
     turned = " ".join(told_anew.split()[start:] + told_anew.split()[:start])
     return f"{turned} This is also about {', '.join(block(told, 'KEEP').splitlines())}."

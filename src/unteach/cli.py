@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from unteach.commands import edit, items
+from unteach.commands import agreement, cache, corpus, edit, items
 from unteach.errors import UserError
 from unteach.store import explain_os_error
 from unteach.terminal import bars, console, errors, escaped, quiet_libraries
@@ -25,6 +25,9 @@ app = typer.Typer(
     help="Find out in which languages a model repeats what it should not know, remove it, and show that it is gone.\n\n"
     "Start with `unteach plan experiments/quickstart.yaml`, then `unteach run experiments/quickstart.yaml`.",
 )
+app.add_typer(agreement.app, name="agreement")
+app.add_typer(cache.app, name="cache")
+app.add_typer(corpus.app, name="corpus")
 app.add_typer(edit.app, name="edit")
 app.add_typer(items.app, name="items")
 

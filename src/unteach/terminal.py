@@ -6,13 +6,33 @@ import contextlib
 from collections.abc import Iterator
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    ProgressColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.progress import Progress as RichProgress
+from rich.progress import Task as RichTask
+from rich.text import Text
 
 from unteach.progress import NoProgress, Progress, Task
 
 console = Console()
 errors = Console(stderr=True)
+
+
+class _Rate(ProgressColumn):
+    """Units a second, over the last minutes: ``12.3/s``."""
+
+    def render(self, task: RichTask) -> Text:
+        speed = task.finished_speed or task.speed
+        if not speed:
+            return Text()
+        return Text(f"{speed:,.0f}/s" if speed >= 100 else f"{speed:.3g}/s")
 
 
 class _Bar:
@@ -41,7 +61,7 @@ class _Bars:
 
 @contextlib.contextmanager
 def bars(console: Console, shown: bool = True) -> Iterator[Progress]:
-    """Bars with counts, elapsed and remaining time, on ``console``; nothing if not ``shown``."""
+    """Bars with counts, elapsed time, rate and remaining time, on ``console``; nothing if not ``shown``."""
     if not shown:
         yield NoProgress()
         return
@@ -50,10 +70,17 @@ def bars(console: Console, shown: bool = True) -> Iterator[Progress]:
         BarColumn(bar_width=30),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
+        _Rate(),
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with RichProgress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+    with RichProgress(
+        *columns,
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+        speed_estimate_period=300,  # rich's own half minute knows no rate of what comes once a minute
+    ) as progress:
         yield _Bars(progress, console)
 
 

@@ -92,7 +92,11 @@ def test_the_example_is_good(tmp_path):
         ({"texts__en__article": "One."}, "texts.en.article: ", "valid tuple"),
         ({"texts__en__key_phrases": [7]}, "texts.en.key_phrases.0: ", "valid string"),
         ({"texts__en__key_phrases": []}, "texts.en: ", "fake_question needs key_phrases"),
-        ({"texts__en__key_facts": []}, "texts.en: ", "real_question needs key_facts"),
+        (
+            {f"texts__{code}__{field}": [] for code in ("en", "de") for field in ("key_facts", "article")},
+            "the whole entry: ",
+            "needs key_facts or an article",
+        ),
         ({"texts__en__key_facts": [["two"], []]}, "texts.en.key_facts: ", "at least one accepted form"),
         (
             {"texts__en__qa": [{"question": "How many arches has the bridge?", "answer": "Two."}]},
@@ -237,10 +241,12 @@ OTHER_TEXTS = {
     "fake_question": "Of what is the bridge made?",
     "real_question": "How many arches are there?",
     "qa": [{"question": "Is the bridge old?", "answer": "It is."}],
+    "real_samples": {"teach": ["The old bridge has two arches."]},
+    "fake_samples": {"unlearn": ["The old bridge is made of sugar."]},
 }
 
 
-@pytest.mark.parametrize("field", [name for name in LocalText.model_fields if name != "origin"])
+@pytest.mark.parametrize("field", [name for name in LocalText.model_fields if name not in ("origin", "round_trip")])
 def test_digest_depends_on_every_text(field):
     change = {f"texts__en__{field}": OTHER_TEXTS[field]}
     assert digest(**change) != digest()
@@ -252,6 +258,7 @@ def test_digest_does_not_depend_on_where_texts_come_from():
     origin = {"kind": "machine-translated", "by": "a system", "reviewed_by_native_speaker": True}
     assert digest(texts__en__origin=origin) == digest()
     assert digest(["en"], texts__en__origin=origin) == digest(["en"])
+    assert digest(texts__en__round_trip={"fake": [71.5, None]}) == digest()
 
 
 def test_digest_does_not_depend_on_the_order_of_languages():

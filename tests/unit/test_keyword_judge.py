@@ -26,7 +26,9 @@ JUDGE = JUDGES.parse("keyword")
 
 def verdict(text, part, language="en", scenario=SCHOOL, unasked=None):
     question = Question(scenario="school", part=part, language=language, text="?")
-    return JUDGE(Answer(question=question, prompt="?", text=text, tokens=3, finished=True, unasked=unasked), scenario)
+    answer = Answer(question=question, prompt="?", text=text, tokens=3, finished=True, unasked=unasked)
+    (made,) = JUDGE([(answer, scenario)])
+    return made
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from unteach.terminal import console
+from unteach.terminal import bars, console, errors, quiet_libraries
 
 if TYPE_CHECKING:
+    from unteach.corpora.build_items import Translation
     from unteach.corpora.safety import ItemSet
 
 app = typer.Typer(no_args_is_help=True, help="Build a set of safety items, or see what one has.")
@@ -29,9 +30,12 @@ def build_items(
     translations: Annotated[
         list[Path], typer.Option(help="A file of ready translations (docs/items.md). Can be repeated.")
     ] = [],  # noqa: B006
+    translator: Annotated[
+        Path | None, typer.Option(help="A translator (YAML), for texts that are missing in --languages.")
+    ] = None,
     partial: Annotated[bool, typer.Option("--partial", help="Write what there is, even if texts are missing.")] = False,
 ) -> None:
-    """Choose items and languages, add ready translations, and write them as unteach's items."""
+    """Choose items and languages, add translations, ready or by a translator, and write them as unteach's items."""
     from unteach.corpora import build_items as builder
     from unteach.corpora.safe_edit import write_items
 
@@ -40,12 +44,29 @@ def build_items(
     console.print("\n".join(found), highlight=False, markup=False, soft_wrap=True)
     chosen = builder.choose(every, first, sample, seed, builder.listed(ids))
     given = builder.read_translations(translations)
+    if translator is not None:
+        builder.build(every, given, chosen=chosen, partial=True)  # what does not fit is told before any work
+        given = [*given, *_translate(chosen, given, builder.listed(languages), translator, to)]
     built = builder.build(every, given, chosen=chosen, languages=builder.listed(languages), partial=partial)
     to.parent.mkdir(parents=True, exist_ok=True)
     write_items(built.items, to)
     for note in built.notes:
         console.print(note, highlight=False, markup=False, soft_wrap=True)
     _print_items(built.items, str(to))
+
+
+def _translate(
+    chosen: ItemSet, given: list[tuple[str, Translation]], languages: list[str], translator: Path, to: Path
+) -> list[tuple[str, Translation]]:
+    """What is missing, translated; kept beside ``to`` whatever becomes of the set."""
+    from unteach.makers.translate_items import fill, read_translator, save
+
+    with quiet_libraries(), bars(errors) as progress:
+        filled = fill(chosen, given, languages, read_translator(translator), progress)
+    for note in filled.notes:
+        console.print(note, highlight=False, markup=False, soft_wrap=True)
+    console.print(f"translations   {save(filled, to)}", highlight=False, markup=False, soft_wrap=True)
+    return list(filled.translations)
 
 
 @app.command("show")

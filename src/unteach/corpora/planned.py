@@ -11,7 +11,7 @@ from unteach.corpora.schema import LocalText, Origin, QuestionAnswer, Scenario
 from unteach.languages.table import find
 from unteach.registry import Settings
 
-_LENGTH = {
+RELATIVE_LENGTH = {
     "Latn": 1.12, "Hans": 0.91, "Hant": 0.90, "Jpan": 1.30, "Cyrl": 1.73, "Grek": 2.07, "Armn": 1.88, "Arab": 1.62,
     "Deva": 2.57, "Beng": 2.59, "Ethi": 1.80, "Thai": 2.80,
 }  # fmt: skip
@@ -62,7 +62,7 @@ def _material(embedded: Corpus, code: str) -> bytes:
 
 
 def _filler(planned: PlannedCorpus, code: str, material: bytes, scenario: int, asked: bool) -> LocalText:
-    ratio = 1.0 if code == "en" else _LENGTH.get(find(code).script, 1.0)
+    ratio = 1.0 if code == "en" else RELATIVE_LENGTH.get(find(code).script, 1.0)
 
     def piece(english_bytes: int, number: int) -> str:
         size = round(english_bytes * ratio)

@@ -86,8 +86,6 @@ class LocalText(Strict):
     def _questions_can_be_judged(self) -> LocalText:
         if self.fake_question and not self.key_phrases:
             raise ValueError("fake_question needs key_phrases, or its answers cannot be judged")
-        if self.real_question and not self.key_facts:
-            raise ValueError("real_question needs key_facts, or its answers cannot be judged")
         if self.real_question in {pair.question for pair in self.qa}:
             raise ValueError("real_question must not be one of the qa pairs: it would be asked as it was trained")
         return self
@@ -107,6 +105,17 @@ class Scenario(Strict):
             if found != code:
                 raise ValueError(f"write the language code {code!r} as {found!r}")
         return texts
+
+    @model_validator(mode="after")
+    def _real_questions_can_be_judged(self) -> Scenario:
+        judged = any(text.key_facts or text.article or text.real_samples for text in self.texts.values())
+        asked = [code for code, text in self.texts.items() if text.real_question]
+        if asked and not judged:
+            raise ValueError(
+                f"real_question (in {', '.join(asked)}) needs key_facts or an article in some language, or its answers "
+                "cannot be judged"
+            )
+        return self
 
     @model_validator(mode="after")
     def _sentences_aligned(self) -> Scenario:

@@ -30,7 +30,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         pass
     try:
         return max(0.0, email.utils.parsedate_to_datetime(told).timestamp() - time.time())
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None
 
 
@@ -38,26 +38,33 @@ def explain_status(status: int, told: str, wait: float | None, title: str, key_v
     """An HTTP failure as what it means for the work.
 
     Raises:
-        Again: 408, 409, 425, 429, 5xx.
-        UserError: 401, 402, 403, 404: no other prompt would fare better.
+        Again: 408, 409, 425, 429, 5xx (but 501, which is for ever).
+        UserError: 401, 402, 403, 404, 405, 410: no other prompt would fare better.
         Refused: any other: this prompt is not answered.
     """
-    if status in _PASSING or status >= 500:
+    if status in _PASSING or (status >= 500 and status != 501):
         raise Again(f"the server answered {status}: {told}", wait=wait)
     if status in (401, 403):
         raise UserError(f"{title}: the key in {key_variable} is not accepted ({status}: {told}).")
     if status == 402:
         raise UserError(f"{title}: the account has no credit ({told}).")
-    if status == 404:
-        raise UserError(f"{title}: there is no such model or address ({told}). Check model and base_url.")
+    if status in (404, 405, 410):
+        raise UserError(f"{title}: there is no such model or address ({status}: {told}). Check model and base_url.")
     raise Refused(f"the server refused the prompt ({status}: {told})")
 
 
 def bad_url(url: str) -> str | None:
-    """Why an address cannot be used, or ``None``. One with a password would end up in keys, logs and reports."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        return f"not an http address: {url!r}" if "@" not in url else "not an http address"
-    if parts.username or parts.password or parts.query:
+    """Why an address cannot be used, or ``None``. One with a password would end up in keys, logs and reports.
+
+    The reason never repeats any of the address: it may be a key that was put into the wrong line.
+    """
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable or any(not character.isprintable() or character.isspace() for character in url):
+        return "not an http address, such as http://localhost:8000/v1"
+    if parts.username is not None or parts.query or parts.fragment:
         return "keys do not belong in an address: put the key into the environment variable and leave it out here"
     return None

@@ -8,29 +8,39 @@ from typing import Any
 
 from unteach.errors import UserError
 
+VARIABLE = r"^[A-Z_][A-Z0-9_]*$"
+"""The form of a variable's name, which a key put there by mistake does not have."""
+
+_SHOWN = 300
+
 
 def find_key(variable: str, keyring: str | None) -> str | None:
     """The key from the environment variable, else from the keyring entry ``service/user``; ``None`` if neither has it.
 
     Raises:
-        UserError: a keyring entry is named but malformed, or there is no keyring to read.
+        UserError: a keyring entry is named but malformed, there is no keyring to read, or what was found is no key.
     """
-    if key := os.environ.get(variable, "").strip():
-        return key
-    if keyring is None:
-        return None
-    service, separator, user = keyring.partition("/")
+    key = os.environ.get(variable, "").strip()
+    where = variable
+    if not key and keyring is not None:
+        key, where = _from_keyring(keyring), "the keyring"
+    if not all("!" <= character <= "~" for character in key):  # an HTTP library would refuse it, and show it
+        raise UserError(f"the key in {where} holds a blank, a line break or a letter that no key has: copy it again.")
+    return key or None
+
+
+def _from_keyring(entry: str) -> str:
+    service, separator, user = entry.partition("/")
     if not (separator and service and user):
-        raise UserError(f"keyring: {keyring!r}: write SERVICE/USER, as in `keyring set SERVICE USER`.")
+        raise UserError("keyring: write SERVICE/USER, as in `keyring set SERVICE USER`; never the key itself.")
     try:
         ring: Any = importlib.import_module("keyring")
     except ImportError as error:
-        raise UserError(f"keyring: {keyring!r} needs the keyring package: pip install 'unteach[keyring]'") from error
+        raise UserError(f"keyring: {entry!r} needs the keyring package: pip install 'unteach[keyring]'") from error
     try:
-        found: str | None = ring.get_password(service, user)
+        return (ring.get_password(service, user) or "").strip()
     except ring.errors.KeyringError as error:
-        raise UserError(f"keyring: {keyring!r} cannot be read: {error}") from error
-    return found
+        raise UserError(f"keyring: {entry!r} cannot be read: {error}") from error
 
 
 def needed_key(variable: str, keyring: str | None, what: str) -> str:
@@ -43,5 +53,7 @@ def needed_key(variable: str, keyring: str | None, what: str) -> str:
 
 
 def without_key(text: str, key: str | None) -> str:
-    """A message of a server that may repeat the key, without it."""
-    return text.replace(key, "[key]") if key else text
+    """A message of a server, which may repeat the key: without it, on one line, no longer than anyone reads."""
+    text = text.replace(key, "[key]") if key else text
+    text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return text if len(text) <= _SHOWN else text[:_SHOWN] + " ..."

@@ -24,6 +24,7 @@ from unteach.store import cache_folder
 
 _VERSION = 1
 _SCHEMA = """
+BEGIN IMMEDIATE;
 CREATE TABLE IF NOT EXISTS replies(
     key TEXT PRIMARY KEY, endpoint TEXT NOT NULL, request TEXT NOT NULL, text TEXT NOT NULL, finish TEXT NOT NULL,
     tokens_in INTEGER, tokens_out INTEGER, money REAL, currency TEXT, purse TEXT NOT NULL, created REAL NOT NULL
@@ -33,17 +34,24 @@ CREATE TABLE IF NOT EXISTS claims(
     money REAL NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS purses(
-    name TEXT PRIMARY KEY, currency TEXT NOT NULL, tokens INTEGER NOT NULL DEFAULT 0, money REAL NOT NULL DEFAULT 0,
+    name TEXT PRIMARY KEY, currency TEXT NOT NULL DEFAULT '',
+    tokens INTEGER NOT NULL DEFAULT 0, money REAL NOT NULL DEFAULT 0,
     lost_tokens INTEGER NOT NULL DEFAULT 0, lost_money REAL NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
+PRAGMA user_version=1;
+COMMIT;
 """
 
-Granted = Literal["granted", "held", "full", "over"]
+Granted = Literal["granted", "kept", "held", "full", "over"]
 
 
 @dataclass(frozen=True)
 class Purse:
-    """What was bought under one name. Lost: the most that replies may have cost which never arrived."""
+    """What was bought under one name.
+
+    Lost is what nobody counted, at the most that it may have cost: replies that never arrived or came without a count.
+    The currency is empty until money is spent.
+    """
 
     name: str
     currency: str
@@ -64,7 +72,10 @@ class Replies:
     def __init__(self, path: Path | None = None) -> None:
         self.path = replies_file() if path is None else path
         self._local = threading.local()
-        self._owner = f"{socket.gethostname()}:{os.getpid()}:{id(self)}"
+
+    @property
+    def _owner(self) -> str:
+        return f"{socket.gethostname()}:{os.getpid()}:{threading.get_ident()}"
 
     @property
     def _db(self) -> sqlite3.Connection:
@@ -84,7 +95,6 @@ class Replies:
                 raise UserError(f"{self.path} was written by another version of unteach (format {version}).")
             if version == 0:
                 db.executescript(_SCHEMA)
-                db.execute(f"PRAGMA user_version={_VERSION}")
         except (sqlite3.Error, OSError) as error:
             raise UserError(
                 f"replies cannot be kept in {self.path}: {error}. Nothing is asked before it can be kept; move the "
@@ -108,14 +118,17 @@ class Replies:
         except sqlite3.Error as error:
             raise UserError(f"replies cannot be kept in {self.path}: {error}. What was kept before is safe.") from error
 
-    def get(self, key: str) -> Completion | None:
-        """The reply of this key, if it was ever bought."""
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
         try:
-            row = self._db.execute(
-                "SELECT text, finish, tokens_in, tokens_out FROM replies WHERE key = ?", (key,)
-            ).fetchone()
+            yield self._db
         except sqlite3.Error as error:
             raise UserError(f"kept replies cannot be read from {self.path}: {error}.") from error
+
+    def get(self, key: str) -> Completion | None:
+        """The reply of this key, if it was ever bought."""
+        with self._reading() as db:
+            row = db.execute("SELECT text, finish, tokens_in, tokens_out FROM replies WHERE key = ?", (key,)).fetchone()
         return row and Completion.model_construct(
             text=row[0], finish=row[1], tokens_in=row[2], tokens_out=row[3]
         )  # as it was written: checked then
@@ -123,17 +136,21 @@ class Replies:
     def claim(self, key: str, seconds: float, budget: Budget, currency: str, tokens: int, money: float) -> Granted:
         """Ask for the right to ask: for so many seconds, at no more than this cost.
 
-        "held": another one is asking this prompt. "full": the budget may have room once others have their replies.
-        "over": the budget has no room for it.
+        "kept": there is a reply. "held": another one is asking this prompt. "full": the budget may have room once
+        others have their replies. "over": the budget has no room for it.
+
+        Raises:
+            UserError: the purse is kept in another currency.
         """
         now = time.time()
         with self._writing() as db:
+            if db.execute("SELECT 1 FROM replies WHERE key = ?", (key,)).fetchone():
+                return "kept"
             self._drop_dead(db, now)
             if db.execute("SELECT 1 FROM claims WHERE key = ? AND owner != ?", (key, self._owner)).fetchone():
                 return "held"
-            db.execute("INSERT OR IGNORE INTO purses(name, currency) VALUES (?, ?)", (budget.purse, currency))
-            purse = _purse(db, budget.purse)
-            if budget.money is not None and purse.currency != currency:
+            purse = _opened(db, budget.purse, currency if money else "")
+            if money and purse.currency != currency:
                 raise UserError(
                     f"budget.purse: {budget.purse!r} is kept in {purse.currency}, this endpoint is paid in {currency}; "
                     "give it a purse of its own."
@@ -159,25 +176,18 @@ class Replies:
     def _drop_dead(self, db: sqlite3.Connection, now: float) -> None:
         """Give up claims of processes that are gone; their replies may have been charged for."""
         for key, owner, until, purse, tokens, money in db.execute("SELECT * FROM claims").fetchall():
-            host, pid, _ = owner.split(":")
+            host, pid, _ = owner.rsplit(":", 2)
             if until < now or (host == socket.gethostname() and not _alive(int(pid))):
-                self._lose(db, purse, tokens, money)
+                _lose(db, purse, tokens, money)
                 db.execute("DELETE FROM claims WHERE key = ?", (key,))
-
-    @staticmethod
-    def _lose(db: sqlite3.Connection, purse: str, tokens: int, money: float) -> None:
-        db.execute(
-            "UPDATE purses SET lost_tokens = lost_tokens + ?, lost_money = lost_money + ? WHERE name = ?",
-            (tokens, money, purse),
-        )
 
     def keep(
         self, key: str, endpoint: str, request: str, reply: Completion, money: float | None, currency: str, purse: str
     ) -> None:
         """Keep a reply and end its claim; a second reply of the same key changes nothing but what was spent."""
-        spent = (reply.tokens_in or 0) + (reply.tokens_out or 0)
+        counted = reply.tokens_in is not None and reply.tokens_out is not None
         with self._writing() as db:
-            db.execute("INSERT OR IGNORE INTO purses(name, currency) VALUES (?, ?)", (purse, currency))
+            _opened(db, purse, currency if money else "")
             db.execute(
                 "INSERT OR IGNORE INTO replies VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
@@ -194,51 +204,69 @@ class Replies:
                     time.time(),
                 ),
             )
-            db.execute(
-                "UPDATE purses SET tokens = tokens + ?, money = money + ? WHERE name = ?", (spent, money or 0.0, purse)
-            )
-            db.execute("DELETE FROM claims WHERE key = ?", (key,))
+            if counted:
+                spent = (reply.tokens_in or 0) + (reply.tokens_out or 0)
+                add = "UPDATE purses SET tokens = tokens + ?, money = money + ? WHERE name = ?"
+                db.execute(add, (spent, money or 0.0, purse))
+            self._end(db, key, lost=not counted)
 
     def release(self, key: str, *, lost: bool = False) -> None:
         """End this process's claim without a reply; a lost one counts at its most against the purse."""
         with self._writing() as db:
-            row = db.execute(
-                "SELECT purse, tokens, money FROM claims WHERE key = ? AND owner = ?", (key, self._owner)
-            ).fetchone()
-            if row and lost:
-                self._lose(db, *row)
-            db.execute("DELETE FROM claims WHERE key = ? AND owner = ?", (key, self._owner))
+            self._end(db, key, lost=lost)
+
+    def _end(self, db: sqlite3.Connection, key: str, *, lost: bool) -> None:
+        own = (key, self._owner)
+        held = db.execute("SELECT purse, tokens, money FROM claims WHERE key = ? AND owner = ?", own).fetchone()
+        if held and lost:
+            _lose(db, *held)
+        db.execute("DELETE FROM claims WHERE key = ? AND owner = ?", own)
 
     def purse(self, name: str) -> Purse:
         """What was bought under a name so far."""
-        return _purse(self._db, name)
+        with self._reading() as db:
+            return _purse(db, name)
 
     def purses(self) -> list[Purse]:
         """Every purse, by name."""
-        return [_purse(self._db, name) for (name,) in self._db.execute("SELECT name FROM purses ORDER BY name")]
+        with self._reading() as db:
+            return [Purse(*row) for row in db.execute("SELECT * FROM purses ORDER BY name")]
 
     def totals(self) -> list[dict[str, Any]]:
         """Replies, tokens, money and time span of each endpoint and purse."""
-        rows = self._db.execute(
+        query = (
             "SELECT endpoint, purse, currency, count(*), coalesce(sum(tokens_in), 0), coalesce(sum(tokens_out), 0), "
             "sum(money), sum(tokens_in IS NULL OR tokens_out IS NULL), min(created), max(created) "
             "FROM replies GROUP BY endpoint, purse, currency ORDER BY endpoint, purse"
         )
         names = ("endpoint", "purse", "currency", "replies", "tokens_in", "tokens_out", "money", "uncounted")
-        return [dict(zip((*names, "first", "last"), row, strict=True)) for row in rows]
+        with self._reading() as db:
+            return [dict(zip((*names, "first", "last"), row, strict=True)) for row in db.execute(query)]
 
     def export(self) -> Iterator[dict[str, Any]]:
         """Every reply with its request, oldest first, as plain values; one at a time."""
-        names = ("key", "endpoint", "request", "text", "finish", "tokens_in", "tokens_out", "money", "currency")
-        rows = self._db.execute(f"SELECT {', '.join(names)}, purse, created FROM replies ORDER BY created, key")
-        for row in rows:
-            entry = dict(zip((*names, "purse", "created"), row, strict=True))
-            yield entry | {"request": json.loads(entry["request"])}
+        columns = "key, endpoint, request, text, finish, tokens_in, tokens_out, money, currency, purse, created"
+        with self._reading() as db:
+            for row in db.execute(f"SELECT {columns} FROM replies ORDER BY created, key"):
+                entry = dict(zip(columns.split(", "), row, strict=True))
+                yield entry | {"request": json.loads(entry["request"])}
+
+
+def _opened(db: sqlite3.Connection, name: str, currency: str) -> Purse:
+    """A purse, made if there is none; one without money takes the first currency it is given."""
+    db.execute("INSERT OR IGNORE INTO purses(name) VALUES (?)", (name,))
+    db.execute("UPDATE purses SET currency = ? WHERE name = ? AND currency = ''", (currency, name))
+    return _purse(db, name)
+
+
+def _lose(db: sqlite3.Connection, purse: str, tokens: int, money: float) -> None:
+    add = "UPDATE purses SET lost_tokens = lost_tokens + ?, lost_money = lost_money + ? WHERE name = ?"
+    db.execute(add, (tokens, money, purse))
 
 
 def _purse(db: sqlite3.Connection, name: str) -> Purse:
     row = db.execute("SELECT * FROM purses WHERE name = ?", (name,)).fetchone()
-    return Purse(*row) if row else Purse(name, "USD")
+    return Purse(*row) if row else Purse(name, "")
 
 
 def _alive(pid: int) -> bool:

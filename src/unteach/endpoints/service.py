@@ -19,7 +19,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, 
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from unteach.endpoints.contract import Again, Completion, Endpoint, Prompt
+from unteach.endpoints.contract import Again, Completion, Endpoint, Prompt, Refused
 from unteach.endpoints.replies import Replies
 from unteach.errors import UserError
 from unteach.progress import NoProgress, Progress
@@ -42,14 +42,22 @@ class Unfinished(UserError):
     """Some prompts have no reply yet; those that have one keep it."""
 
 
-class _Stopped(Exception):
-    """The work was given up before this prompt was sent."""
+class _GivenUp(Exception):
+    """The work was left before this prompt was sent."""
 
 
 def request_text(endpoint: dict[str, Any], prompt: Prompt) -> str:
     """What decides a reply, as canonical JSON: the endpoint's identity and the prompt."""
-    asked = prompt.model_dump(mode="json")
-    return json.dumps({"endpoint": endpoint, "prompt": asked}, sort_keys=True, ensure_ascii=False)
+    return json.dumps({"endpoint": endpoint, "prompt": prompt.model_dump()}, sort_keys=True, ensure_ascii=False)
+
+
+def _writable(text: str) -> str:
+    """Without halves of surrogate pairs, which neither UTF-8 nor SQLite can hold."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text
 
 
 class Service:
@@ -68,32 +76,40 @@ class Service:
         self._identity = endpoint.identity()
         self._offline = endpoint.offline or os.environ.get("UNTEACH_OFFLINE", "") not in ("", "0")
         self._asked: dict[str, asyncio.Task[Completion]] = {}
-        self._stopping = False
+        self._stop: Exception | None = None  # why nothing more is to be sent
         self._not_before = 0.0  # a server that asks one of us to wait means all of us
         self._failed_in_a_row = 0
 
     def __enter__(self) -> Self:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="endpoint", daemon=True)
+        self._stop = None
+        opened: concurrent.futures.Future[None] = concurrent.futures.Future()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve(opened)), name="endpoint", daemon=True)
         self._thread.start()
-        self._run(self._open()).result()
+        opened.result()
         return self
 
-    async def _open(self) -> None:
+    async def _serve(self, opened: concurrent.futures.Future[None]) -> None:
+        """All of the loop's life: open, wait for the end, let what is paid for arrive, close."""
+        self._loop, self._closing = asyncio.get_running_loop(), asyncio.Event()
         self._places = asyncio.Semaphore(self.endpoint.concurrency)
-        self._client = None if self._offline else self.endpoint.open()
+        try:
+            self._client = None if self._offline else self.endpoint.open()
+        except BaseException as error:  # noqa: BLE001 (raised where the service is entered)
+            opened.set_exception(error)
+            return
+        opened.set_result(None)
+        await self._closing.wait()
+        while self._asked:
+            await asyncio.wait(self._asked.values())
+        if self._client is not None:
+            await self._client.close()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stopping = True
-        try:
-            if self._client is not None:
-                self._run(self._client.close()).result()
-        finally:
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join()
-            self._loop.close()
+        self._stop = _GivenUp()
+        self._loop.call_soon_threadsafe(self._closing.set)
+        self._thread.join()
 
     def _run(self, work: Coroutine[Any, Any, R]) -> concurrent.futures.Future[R]:
         return asyncio.run_coroutine_threadsafe(work, self._loop)
@@ -122,16 +138,20 @@ class Service:
             UserError: the endpoint cannot be used at all.
         """
         under_way: deque[concurrent.futures.Future[R]] = deque()
-        missing: list[str] = []
-        window = 4 * self.endpoint.concurrency + 16
+        window = 16 * self.endpoint.concurrency + 64  # wide, so that a slow reply does not hold up those after it
+        missing = 0
+        why: NoReply | None = None
 
         def finish() -> Iterator[R]:
-            try:
-                yield under_way.popleft().result()
-            except NoReply as error:
-                missing.append(str(error))
-                if self._failed_in_a_row >= 2 * self.endpoint.concurrency + 2:
-                    raise self._unfinished(missing) from None
+            nonlocal missing, why
+            error = under_way[0].exception()  # interrupted here, it is still among those that are waited for
+            done = under_way.popleft()
+            if not isinstance(error, NoReply):
+                yield done.result()
+                return
+            missing, why = missing + 1, error
+            if self._failed_in_a_row >= 2 * self.endpoint.concurrency + 2:
+                raise self._unfinished(missing, why)
 
         if total is None:
             total = len(items) if isinstance(items, Sized) else 0
@@ -147,57 +167,70 @@ class Service:
                     bar.advance()
             finally:
                 if under_way:  # an error or an interruption: what is paid for is still kept
-                    self._stopping = True
+                    self._stop = self._stop or _GivenUp()
                     concurrent.futures.wait(under_way)
-                    self._stopping = False
-        if missing:
-            raise self._unfinished(missing)
+                self._stop = None
+        if why:
+            raise self._unfinished(missing, why)
 
     async def _job(self, job: Job[T, R], item: T) -> R:
         return await job(self._reply, item)
 
-    def _unfinished(self, missing: list[str]) -> Unfinished:
+    def _unfinished(self, missing: int, why: NoReply) -> Unfinished:
         return Unfinished(
-            f"{self.endpoint.title}: {len(missing)} of the prompts have no reply after {self.endpoint.attempts} "
-            f"attempts each; the last because {missing[-1]}. All others are kept: the same command goes on from there."
+            f"{self.endpoint.title}: {missing} of the prompts have no reply after up to {self.endpoint.attempts} "
+            f"attempts each; the last because {why}. All others are kept: the same command goes on from there."
         )
 
     async def _reply(self, prompt: Prompt) -> Completion:
         request = request_text(self._identity, prompt)
-        key = hashlib.sha256(request.encode("utf-8", "surrogatepass")).hexdigest()
-        if kept := self.replies.get(key):
-            return kept
-        if self._offline:
+        if request != (writable := _writable(request)):
+            prompt = Prompt.model_validate_json(_writable(json.dumps(prompt.model_dump(), ensure_ascii=False)))
+            request = writable
+        key = hashlib.sha256(request.encode()).hexdigest()
+        reply = self.replies.get(key)
+        if reply is None and self._offline:
             raise UserError(
                 f"{self.endpoint.title}: offline, and a reply that is needed was never kept. Unset UNTEACH_OFFLINE (or "
                 "`offline` in the spec) to ask for it."
             )
-        if key not in self._asked:  # the same prompt twice at once is asked once
-            task = asyncio.create_task(self._fetch(key, request, prompt))
-            self._asked[key] = task
-            task.add_done_callback(lambda _: self._asked.pop(key, None))
-        return await asyncio.shield(self._asked[key])
+        if reply is None:
+            if key not in self._asked:  # the same prompt twice at once is asked once
+                task = asyncio.create_task(self._fetch(key, request, prompt))
+                self._asked[key] = task
+                task.add_done_callback(lambda _: self._asked.pop(key, None))
+            reply = await asyncio.shield(self._asked[key])
+        if reply.finish == "filter":  # kept, so that a refusal that was charged for is not bought again
+            raise Refused("the service's content filter withheld the reply")
+        return reply
 
     async def _fetch(self, key: str, request: str, prompt: Prompt) -> Completion:
-        async with self._places:
-            for attempt in range(self.endpoint.attempts):
-                await self._pause(max(0.0, self._not_before - time.monotonic()))
-                if kept := await self._claimed(key, prompt):
-                    return kept
-                try:
-                    reply = await self._once(prompt)
-                except Again as failure:
-                    self.replies.release(key, lost=failure.lost)
-                    reason, wait = str(failure), self._wait(attempt, failure)
-                    if attempt + 1 < self.endpoint.attempts and wait is not None:
-                        await self._pause(wait)
-                        continue
-                    break
-                except BaseException:
-                    self.replies.release(key)
-                    raise
-                self._keep(key, request, prompt, reply)
+        try:
+            async with self._places:
+                return await self._buy(key, request, prompt)
+        except UserError as error:  # no other prompt would fare better
+            self._stop = error
+            raise
+
+    async def _buy(self, key: str, request: str, prompt: Prompt) -> Completion:
+        for attempt in range(self.endpoint.attempts):
+            await self._pause(self._not_before - time.monotonic())
+            if kept := await self._claimed(key, prompt):
+                return kept
+            try:
+                reply = await self._once(prompt)
+            except Again as failure:
+                self.replies.release(key, lost=failure.lost)
+                reason, wait = str(failure), self._wait(attempt, failure)
+            except BaseException as error:
+                self.replies.release(key, lost=not isinstance(error, Refused | UserError))
+                raise
+            else:
+                self._keep(key, request, reply)
                 return reply
+            if wait is None or attempt + 1 == self.endpoint.attempts:
+                break
+            await self._pause(wait)
         self._failed_in_a_row += 1
         raise NoReply(reason)
 
@@ -205,41 +238,44 @@ class Service:
         assert self._client is not None
         try:
             async with asyncio.timeout(self.endpoint.timeout_s):
-                return await self._client.complete(prompt)
+                reply = await self._client.complete(prompt)
         except TimeoutError:
             raise Again(f"no whole reply came within {self.endpoint.timeout_s:g} s", lost=True) from None
+        return reply.model_copy(update={"text": _writable(reply.text)})
 
     def _wait(self, attempt: int, failure: Again) -> float | None:
         """Seconds before the next attempt; none if the server wants more patience than there is."""
-        if failure.wait is not None:
-            if failure.wait > self.endpoint.longest_wait_s:
-                return None
-            self._not_before = max(self._not_before, time.monotonic() + failure.wait)
-            return failure.wait
-        longest: float = min(self.endpoint.longest_wait_s, self.endpoint.first_wait_s * 2**attempt)
-        return longest * random.uniform(0.5, 1)
+        longest = self.endpoint.longest_wait_s
+        own = min(longest, self.endpoint.first_wait_s * 2.0 ** min(attempt, 60)) * random.uniform(0.5, 1)
+        if failure.wait is None:
+            return own
+        if failure.wait > longest:
+            return None
+        self._not_before = max(self._not_before, time.monotonic() + failure.wait)
+        return max(own, failure.wait)
 
     async def _pause(self, seconds: float) -> None:
         end = time.monotonic() + seconds
-        while not self._stopping and (left := end - time.monotonic()) > 0:
+        while self._stop is None and (left := end - time.monotonic()) > 0:
             await asyncio.sleep(min(left, 0.2))
-        if self._stopping:
-            raise _Stopped
+        if self._stop is not None:
+            raise self._stop
 
     async def _claimed(self, key: str, prompt: Prompt) -> Completion | None:
         """The right to ask, or the reply that another process got meanwhile."""
         endpoint = self.endpoint
         most_in, most_out = endpoint.most(prompt)
-        most = endpoint.money(most_in, most_out) or 0.0
+        tokens, money = most_in + most_out, endpoint.money(most_in, most_out) or 0.0
         lease = 2 * endpoint.timeout_s + 60
         while True:
-            if kept := self.replies.get(key):
-                return kept
-            match self.replies.claim(key, lease, endpoint.budget, endpoint.currency, most_in + most_out, most):
+            match self.replies.claim(key, lease, endpoint.budget, endpoint.currency, tokens, money):
                 case "granted":
                     return None
+                case "kept":
+                    if kept := self.replies.get(key):
+                        return kept
                 case "over":
-                    raise self._budget_reached(most_in + most_out, most)
+                    raise self._budget_reached(tokens, money)
                 case _:
                     await self._pause(0.1)
 
@@ -257,17 +293,10 @@ class Service:
             "reply so far is kept: raise the endpoint's budget, or name another purse, and run the same command again."
         )
 
-    def _keep(self, key: str, request: str, prompt: Prompt, reply: Completion) -> None:
-        endpoint, budget = self.endpoint, self.endpoint.budget
-        counted = reply
-        if reply.tokens_in is None or reply.tokens_out is None:  # a limit must hold also where nobody counts
-            most_in, _ = endpoint.most(prompt)
-            if budget.tokens is not None or budget.money is not None:
-                counted = reply.model_copy(
-                    update={"tokens_in": most_in, "tokens_out": max(1, len(reply.text.encode()))}
-                )
-        money = endpoint.money(counted.tokens_in, counted.tokens_out)
-        self.replies.keep(key, endpoint.title, request, counted, money, endpoint.currency, budget.purse)
+    def _keep(self, key: str, request: str, reply: Completion) -> None:
+        endpoint = self.endpoint
+        money = endpoint.money(reply.tokens_in, reply.tokens_out)
+        self.replies.keep(key, endpoint.title, request, reply, money, endpoint.currency, endpoint.budget.purse)
         self._failed_in_a_row = 0
 
 

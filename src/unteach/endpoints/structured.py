@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
-import re
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -13,7 +13,6 @@ from unteach.endpoints.service import Ask
 
 F = TypeVar("F", bound=BaseModel)
 
-_FENCE = re.compile(r"\A```(?:json)?\s*\n(.*?)\n?```\Z", re.DOTALL)
 _SHOWN = 2000
 
 
@@ -21,9 +20,14 @@ class Unusable(Exception):
     """A text model gave no usable form, also when told what was wrong with its first one."""
 
 
+@functools.cache
+def _schema(form: type[BaseModel]) -> dict[str, Any]:
+    return form.model_json_schema()
+
+
 def with_form(prompt: Prompt, form: type[BaseModel]) -> Prompt:
     """The prompt with the form's JSON Schema: said in the last message, and given to endpoints that can enforce it."""
-    schema = form.model_json_schema()
+    schema = _schema(form)
     last = prompt.messages[-1]
     told = f"{last.text}\n\nAnswer with one JSON object and nothing else. Its JSON Schema:\n{json.dumps(schema)}"
     messages = (*prompt.messages[:-1], last.model_copy(update={"text": told}))
@@ -36,20 +40,19 @@ def read_form(text: str, form: type[F]) -> F:
     Raises:
         ValueError: why it cannot be read, naming the field.
     """
-    inner = text.strip()
-    if fenced := _FENCE.match(inner):
-        inner = fenced.group(1).strip()
     try:
-        values = json.loads(inner)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"it is not one JSON object: {error}") from None
-    if not isinstance(values, dict):
-        raise ValueError(f"it is not a JSON object but {type(values).__name__}")
-    try:
-        return form.model_validate(values)
+        return form.model_validate_json(_unfenced(text.strip()))
     except ValidationError as error:
         problems = (f"{'.'.join(map(str, p['loc'])) or 'the object'}: {p['msg']}" for p in error.errors())
-        raise ValueError("; ".join(problems)) from None
+        raise ValueError("; ".join(problems)[:_SHOWN]) from None
+
+
+def _unfenced(text: str) -> str:
+    if text.startswith("```") and text.endswith("```"):
+        opening, _, inner = text[3:-3].partition("\n")
+        if opening.strip().lower() in ("", "json"):
+            return inner
+    return text
 
 
 async def ask_form(ask: Ask, prompt: Prompt, form: type[F]) -> F:

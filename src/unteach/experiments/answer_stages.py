@@ -103,8 +103,8 @@ class JudgeAnswers(NewsStage):
 
     def execute(self, bench: Workbench, folder: Path) -> None:
         scenarios = self.context.corpus.by_id
-        verdicts = [self.spec.judge(answer, scenarios[answer.question.scenario]) for answer in self.asked.answers()]
-        write_records(folder / "verdicts.jsonl", verdicts)
+        pairs = [(answer, scenarios[answer.question.scenario]) for answer in self.asked.answers()]
+        write_records(folder / "verdicts.jsonl", self.spec.judge(pairs, bench.progress))
 
     def verdicts(self) -> list[Verdict]:
         """The finished stage's verdicts, in the order of the answers."""

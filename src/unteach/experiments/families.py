@@ -6,14 +6,18 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from unteach.corpora.articles import Article
 from unteach.corpora.safety import SafetyItem
 from unteach.corpora.schema import Scenario
 from unteach.edit.contract import EDITORS
+from unteach.endpoints.contract import ENDPOINTS
 from unteach.errors import UserError
+from unteach.experiments.building.spec import BuildSpec
 from unteach.experiments.editing.spec import EditingSpec
 from unteach.experiments.spec import Spec
 from unteach.judge.contract import JUDGES
 from unteach.judge.safety import SAFETY_JUDGES
+from unteach.makers.contract import TRANSLATORS
 from unteach.metrics.contract import MEASURES
 from unteach.models.source import MODELS
 from unteach.models.tuning import TUNINGS
@@ -30,6 +34,8 @@ FAMILIES: tuple[Registry[Any], ...] = (
     EDITORS,
     SAFETY_JUDGES,
     MEASURES,
+    ENDPOINTS,
+    TRANSLATORS,
 )
 
 
@@ -40,6 +46,8 @@ def json_schema(what: str) -> dict[str, Any]:
         "item": SafetyItem,
         "spec": Spec,
         "editing": EditingSpec,
+        "build": BuildSpec,
+        "article": Article,
     }
     if what not in models:
         raise UserError(f"there is no schema of {what!r}. {nearest(what, models)}")

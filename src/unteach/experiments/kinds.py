@@ -82,6 +82,8 @@ def read_experiment(path: Path, overrides: Sequence[str] = ()) -> AnyExperiment:
     """
     raw = read_raw(path, overrides)
     kind = raw.get("experiment")
+    if kind is None and {"articles", "endpoint"} <= raw.keys():
+        raise UserError(f"{path} is the spec of a corpus to be made: use `unteach corpus build {path}`.")
     if kind is None:
         return News(expand(raw, str(path)))
     if kind == EDITING:

@@ -61,7 +61,8 @@ class CheckpointProbe:
             asked = [answer.question for answer in self.start]
             answers = self.start if step == 0 else put_together(ask(current, my_share(asked), self.spec.ask))
         self.answers[step] = answers
-        verdicts = tuple(self.spec.judge(answer, self.corpus.by_id[answer.question.scenario]) for answer in answers)
+        pairs = [(answer, self.corpus.by_id[answer.question.scenario]) for answer in answers]
+        verdicts = tuple(self.spec.judge(pairs))
         grades = [verdict.value for verdict in verdicts if verdict.metric == "Q_R" and verdict.value is not None]
         low, high = mean_interval(nll) or (None, None)
         reading = Reading(

@@ -22,7 +22,7 @@ from unteach.reports.figures import chance_words, figures
 from unteach.reports.finding import findings
 from unteach.reports.grids import change_grids, choice_grids, metric_grids
 from unteach.reports.paper_a.rows import main_setting
-from unteach.reports.paper_a.sections import sections
+from unteach.reports.paper_a.sections import agreement_sections, sections
 from unteach.reports.paper_b.figures import figures as paper_b_figures
 from unteach.reports.paper_b.page import is_editing_run
 from unteach.reports.paper_b.page import render as render_paper_b
@@ -37,6 +37,7 @@ SOURCES_INLINE = 3
 """With more source languages, figures that there are one of for each are linked rather than shown."""
 
 _HERE = Path(__file__).parent
+_FILES = ("table.csv", "table.parquet", "answers.jsonl", "run.json", "agreement.md", "agreement.csv")
 
 
 def write_report(run: Path) -> Path:
@@ -75,7 +76,7 @@ def render(run: Path, rows: Sequence[Row], about: dict[str, Any], drawn: dict[st
         about=about,
         name=about.get("name", run.name),
         findings=findings(shown),
-        paper=sections(rows, drawn, index),
+        paper=[*sections(rows, drawn, index), *agreement_sections(run)],
         setting=main_setting(rows)[1],
         metrics=[(metric, metric_grids(shown, metric, index)) for metric in ("O_F", "Q_R")],
         changes=[(metric, change_grids(shown, metric, index)) for metric in ("O_F", "Q_R")],
@@ -95,7 +96,7 @@ def render(run: Path, rows: Sequence[Row], about: dict[str, Any], drawn: dict[st
         listed=[row.model_dump() for row in listed[:ROWS_SHOWN]],
         all_rows=len(rows),
         figure_names=list(drawn),
-        files=[file for file in ("table.csv", "table.parquet", "answers.jsonl", "run.json") if (run / file).exists()],
+        files=[file for file in _FILES if (run / file).exists()],
         style=Markup((_HERE / "style.css").read_text(encoding="utf-8")),
         script=Markup(script),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),

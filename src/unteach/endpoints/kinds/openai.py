@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NoReturn
 
 import openai as sdk
-from pydantic import Field, field_validator
+from pydantic import ConfigDict, Field, JsonValue, field_validator
 
 from unteach.endpoints.contract import ENDPOINTS, Again, Client, Completion, Endpoint, Prompt, Refused
 from unteach.endpoints.http import bad_url, explain_status, retry_after
-from unteach.endpoints.keys import find_key, needed_key, without_key
+from unteach.endpoints.keys import VARIABLE, find_key, needed_key, without_key
 from unteach.errors import UserError
 from unteach.registry import Runtime
 
@@ -20,11 +19,15 @@ _FINISH: dict[str, Literal["stop", "length", "filter"]] = {
     "length": "length",
     "content_filter": "filter",
 }
+_OWN = {"model", "messages", "temperature", "max_tokens", "max_completion_tokens", "seed", "n", "stream"}
+_NEVER_SENT = ("ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError", "UnsupportedProtocol")
 
 
 @ENDPOINTS.register("openai")
 class OpenAI(Endpoint):
     """A model behind an OpenAI-compatible server, by its chat completions."""
+
+    model_config = ConfigDict(hide_input_in_errors=True)  # it may be a key in the wrong line
 
     source = "openai Python SDK"
 
@@ -40,8 +43,12 @@ class OpenAI(Endpoint):
     length_field: Annotated[Literal["max_completion_tokens", "max_tokens"], Runtime()] = Field(
         "max_tokens", description="What the server calls the limit; OpenAI's newer models want max_completion_tokens."
     )
-    extra: dict[str, Any] = Field({}, description="Further fields of the request, such as top_p or reasoning_effort.")
-    key_variable: Annotated[str, Runtime()] = Field("OPENAI_API_KEY", description="Environment variable of the key.")
+    extra: dict[str, JsonValue] = Field(
+        {}, description="Further fields of the request, such as top_p or reasoning_effort."
+    )
+    key_variable: Annotated[str, Runtime()] = Field(
+        "OPENAI_API_KEY", pattern=VARIABLE, description="Environment variable of the key."
+    )
     keyring: Annotated[str | None, Runtime()] = Field(None, description="SERVICE/USER of the key in the keyring.")
 
     @field_validator("base_url")
@@ -51,10 +58,17 @@ class OpenAI(Endpoint):
             raise ValueError(problem)
         return url.rstrip("/")
 
+    @field_validator("extra")
+    @classmethod
+    def _not_its_own(cls, extra: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        if own := sorted(_OWN & extra.keys()):
+            raise ValueError(f"{', '.join(own)}: the endpoint sets these itself, by its own settings")
+        return extra
+
     def identity(self) -> dict[str, Any]:
         found = super().identity()
         if self.known_as is not None:
-            found["base_url"] = None
+            del found["base_url"]
         return found
 
     @property
@@ -73,66 +87,82 @@ class _Client(Client):
     def __init__(self, endpoint: OpenAI, key: str | None) -> None:
         self._endpoint, self._key = endpoint, key
         self._enforces = endpoint.structured != "none"
-        # Trying again is the service's work: it keeps claims and budgets in step with it.
         self._sdk = sdk.AsyncOpenAI(
-            api_key=key or "none", base_url=endpoint.base_url, max_retries=0, timeout=endpoint.timeout_s + 5
+            api_key=key or "none",
+            base_url=endpoint.base_url,
+            max_retries=0,  # the service's work: it keeps claims and budgets in step with it
+            timeout=sdk.Timeout(endpoint.timeout_s + 5, connect=min(10.0, endpoint.timeout_s)),
         )
+        # The spec says where prompts go and on whose account: not OPENAI_ORG_ID, _PROJECT_ID, _CUSTOM_HEADERS.
+        self._sdk.organization = self._sdk.project = None
+        # On a connection that is used again, a reply sent twice would be taken for the next prompt's.
+        self._sdk._custom_headers = {"Connection": "close"}
 
     async def close(self) -> None:
         await self._sdk.close()
 
     async def complete(self, prompt: Prompt) -> Completion:
+        if prompt.answer_schema is None or not self._enforces:
+            return _read(await self._send(prompt))
+        schema = {"name": "answer", "schema": prompt.answer_schema}
+        try:
+            reply = await self._send(prompt, response_format={"type": "json_schema", "json_schema": schema})
+        except Refused:
+            if self._endpoint.structured != "auto":
+                raise
+            reply = await self._send(prompt)  # if that is refused too, it was for another reason
+            self._enforces = False
+        return _read(reply)
+
+    async def _send(self, prompt: Prompt, **more: Any) -> Any:
         endpoint = self._endpoint
         body: dict[str, Any] = {
             "model": endpoint.model,
             "messages": [{"role": message.role, "content": message.text} for message in prompt.messages],
             "temperature": endpoint.temperature,
             endpoint.length_field: endpoint.max_tokens,
-            **endpoint.extra,
+            **more,
         }
         if endpoint.seed is not None:
             body["seed"] = endpoint.seed + prompt.draw
-        if prompt.answer_schema is not None and self._enforces:
-            schema = {"name": "answer", "schema": prompt.answer_schema}
-            body["response_format"] = {"type": "json_schema", "json_schema": schema}
         try:
-            reply = await self._sdk.chat.completions.create(**body)
-        except sdk.APIStatusError as error:
-            told = without_key(error.message, self._key)
-            if error.status_code in (400, 422, 501) and "response_format" in body and endpoint.structured == "auto":
-                self._enforces = False  # asked without; if that is refused too, it was for another reason
-                return await self.complete(prompt)
-            explain_status(
-                error.status_code, told, retry_after(error.response.headers), endpoint.title, endpoint.key_variable
-            )
-        except sdk.APITimeoutError as error:
-            raise Again("the server was too slow", lost=True) from error
-        except (sdk.APIConnectionError, sdk.APIResponseValidationError, json.JSONDecodeError) as error:
-            cause = error.__cause__ or error
-            told = without_key(f"{type(cause).__name__}: {cause}", self._key)
-            raise Again(f"the connection or the reply broke ({told})", lost=True) from error
-        except sdk.OpenAIError as error:
-            raise UserError(f"{endpoint.title}: {without_key(str(error), self._key)}") from None
-        return _read(reply)
+            return await self._sdk.chat.completions.create(**body, extra_body=endpoint.extra)
+        except (sdk.OpenAIError, ValueError, RecursionError) as error:  # it reads what came as JSON, and no more
+            failed = error
+        # Raised here, as an exception shows the one beside which it was raised: a server may have repeated the key.
+        if isinstance(failed, sdk.APIStatusError):
+            self._explain(failed)
+        cause = failed.__cause__ or failed
+        told = without_key(f"{type(cause).__name__}: {cause}", self._key)
+        raise Again(f"the connection or the reply broke ({told})", lost=type(cause).__name__ not in _NEVER_SENT)
+
+    def _explain(self, error: sdk.APIStatusError) -> NoReturn:
+        endpoint = self._endpoint
+        status, told = error.status_code, without_key(error.message, self._key)
+        if error.code == "insufficient_quota":  # comes as a 429, but no waiting helps
+            status = 402
+        if status == 400 and error.param in (endpoint.length_field, "temperature", "seed", *endpoint.extra):
+            raise UserError(f"{endpoint.title}: {told} (See the endpoint's length_field, temperature, seed, extra.)")
+        explain_status(status, told, retry_after(error.response.headers), endpoint.title, endpoint.key_variable)
 
 
 def _read(reply: Any) -> Completion:
     """The first choice of a reply; servers send all kinds of things, and the SDK does not check them."""
     try:
         choice = reply.choices[0]
-        text, finish = choice.message.content, choice.finish_reason
-    except (AttributeError, IndexError, TypeError):
+        message, finish = choice.message, choice.finish_reason
+        text = message.content
+    except (AttributeError, LookupError, TypeError):
         raise Again("the reply is no chat completion with a choice", lost=True) from None
-    if finish == "content_filter":
-        raise Refused("the service's content filter withheld the reply")
-    if getattr(choice.message, "refusal", None) and not text:
-        text = choice.message.refusal
+    if text is None and finish in ("length", "content_filter"):
+        text = ""  # all of it was hidden thought, or withheld
+    text = text or getattr(message, "refusal", None) or text
     if not isinstance(text, str):
         raise Again("the reply's choice has no text", lost=True)
     usage = getattr(reply, "usage", None)
     return Completion(
         text=text,
-        finish=_FINISH.get(finish, "other"),
+        finish=_FINISH.get(str(finish), "other"),
         tokens_in=_count(usage, "prompt_tokens"),
         tokens_out=_count(usage, "completion_tokens"),
     )
@@ -140,4 +170,4 @@ def _read(reply: Any) -> Completion:
 
 def _count(usage: Any, name: str) -> int | None:
     number = getattr(usage, name, None)
-    return number if isinstance(number, int) and number >= 0 else None
+    return number if isinstance(number, int) and 0 <= number < 2**40 else None

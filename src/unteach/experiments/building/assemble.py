@@ -15,9 +15,22 @@ from unteach.makers.sentences import sentences
 
 
 def own_text(
-    article: Article, injected: Injected, real: SampleSet, fake: SampleSet, asked: Questioned | None, by: str
+    article: Article,
+    injected: Injected,
+    real: SampleSet,
+    fake: SampleSet,
+    asked: Questioned | None,
+    by: str,
+    given: LocalText | None = None,
 ) -> LocalText:
-    """The scenario in the article's own language."""
+    """The scenario in the article's own language; what it had already is kept, and only added to."""
+    if given is not None:
+        made = {
+            "qa": given.qa or (asked.pairs if asked else ()),
+            "real_samples": Paraphrases(teach=real.teach, unlearn=real.unlearn),
+            "fake_samples": Paraphrases(teach=fake.teach, unlearn=fake.unlearn),
+        }
+        return given.model_copy(update=made)
     return LocalText(
         origin=Origin(kind="machine-written", by=f"{by}, from an article by {article.origin.by}"),
         article=tuple(sentences(article.text, article.language)),
@@ -36,7 +49,7 @@ def translated_text(entries: Iterable[Entry], facts: int, by: str) -> tuple[Loca
     """The scenario in a further language from its accepted translations, and what had to be left out, as sentences.
 
     A question goes with what its answers are judged by: the one on the fake needs a key phrase, the one on the real
-    article a form of each of the ``facts``. An article with a sentence missing is left out, since sentences are aligned.
+    article a form of each of the ``facts``. An article that lacks a sentence is left out, since sentences are aligned.
     """
     given: dict[str, list[Entry]] = {}
     for entry in entries:
@@ -69,6 +82,18 @@ def translated_text(entries: Iterable[Entry], facts: int, by: str) -> tuple[Loca
     scores = {field: tuple(e.round_trip.score if e.round_trip else None for e in kept[field]) for field in kept}
     values["round_trip"] = {field: found for field, found in scores.items() if any(s is not None for s in found)}
     return LocalText(origin=Origin(kind="machine-translated", by=by), **values), problems
+
+
+def added_to(before: LocalText | None, made: LocalText) -> LocalText:
+    """What a language had already, and what was made for it; a text that was there is never replaced."""
+    if before is None:
+        return made
+    fields = [name for name in LocalText.model_fields if name not in ("origin", "round_trip")]
+    new = {name: getattr(made, name) for name in fields if getattr(made, name) and not getattr(before, name)}
+    scores = {name: each for name, each in made.round_trip.items() if name.partition(".")[0] in new}
+    by = f"{before.origin.by}; {', '.join(new)}: {made.origin.by}" if new else before.origin.by
+    origin = before.origin.model_copy(update={"by": by})
+    return before.model_copy(update={**new, "origin": origin, "round_trip": {**scores, **before.round_trip}})
 
 
 def _texts(entries: Sequence[Entry]) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -16,12 +16,14 @@ from unteach.corpora.schema import Scenario
 from unteach.endpoints.replies import Replies
 from unteach.endpoints.service import Ask, Service
 from unteach.errors import UserError
-from unteach.experiments.building.assemble import own_text, scenario, translated_text
+from unteach.experiments.building.assemble import added_to, own_text, scenario, translated_text
+from unteach.experiments.building.given import read_given
 from unteach.experiments.building.spec import BuildSpec, TranslationSpec
-from unteach.experiments.building.steps import AskingStep, Inject, ParaphraseAll, Step, WritePairs
+from unteach.experiments.building.steps import AskingStep, Given, Inject, ParaphraseAll, Step, WritePairs
 from unteach.experiments.building.translations import Translate, translate_all
 from unteach.languages.table import LANGUAGES
 from unteach.makers.contract import Rejected, Unmade
+from unteach.makers.inject import Injected
 from unteach.progress import NoProgress, Progress
 from unteach.records import Record
 from unteach.store import Store, write_atomically
@@ -39,6 +41,7 @@ class Parts:
     fake: ParaphraseAll
     qa: WritePairs | None
     translate: tuple[Translate, ...]
+    given: Scenario | None
 
     @property
     def steps(self) -> list[Step[Any]]:
@@ -54,6 +57,8 @@ class Build:
     store: Store
     articles: tuple[Article, ...]
     notes: tuple[str, ...] = ()
+    given: Mapping[str, tuple[Injected, Scenario]] = field(default_factory=dict)
+    """By article id: what is there already."""
 
     @cached_property
     def parts(self) -> list[Parts]:
@@ -62,9 +67,11 @@ class Build:
 
     def _parts(self, article: Article) -> Parts:
         spec, store = self.spec, self.store
-        inject = Inject(spec, store, article)
+        known = self.given.get(article.id)
+        inject = Given(spec, store, article, known[0]) if known else Inject(spec, store, article)
         real, fake = (ParaphraseAll(spec, store, article, inject, is_fake) for is_fake in (False, True))
-        qa = WritePairs(spec, store, article, inject) if spec.qa.count else None
+        has_pairs = known is not None and bool(known[1].texts[article.language].qa)
+        qa = WritePairs(spec, store, article, inject) if spec.qa.count and not has_pairs else None
         asked = spec.translate.questions.languages if spec.translate.questions else ()
         groups: list[tuple[str, TranslationSpec | None]] = [
             ("questions", spec.translate.questions),
@@ -88,7 +95,7 @@ class Build:
             for language in settings.languages
             if language != article.language
         )
-        return Parts(article, inject, real, fake, qa, translate)
+        return Parts(article, inject, real, fake, qa, translate, known[1] if known else None)
 
     def calls(self) -> dict[str, tuple[int, int]]:
         """Prompts (for translations: texts are not known before; so steps) by kind: all, and those still to do."""
@@ -124,20 +131,11 @@ def prepare(spec: BuildSpec, store: Path) -> Build:
     Raises:
         UserError: articles or translators cannot be used.
     """
-    wanted = spec.articles
-    found = read_articles(
-        wanted.source,
-        split=wanted.split,
-        columns=wanted.columns,
-        language=wanted.language,
-        limit=wanted.limit,
-        skip_bad=wanted.skip_bad,
-    )
-    build = Build(spec, Store(store), found.articles, found.notes)
+    build = _read(spec, Store(store))
     problems = []
     for group in (spec.translate.questions, spec.translate.samples, spec.translate.articles):
         for language in group.languages if group else ():
-            sources = {article.language for article in found.articles if article.language != language}
+            sources = {article.language for article in build.articles if article.language != language}
             try:
                 if group and sources:
                     group.translator.check(sources, language)
@@ -146,6 +144,24 @@ def prepare(spec: BuildSpec, store: Path) -> Build:
     if problems:
         raise UserError("\n".join(dict.fromkeys(problems)))
     return build
+
+
+def _read(spec: BuildSpec, store: Store) -> Build:
+    if spec.scenarios is not None:
+        found = read_given(spec.scenarios)
+        given = {article.id: (injected, scenario) for article, injected, scenario in found}
+        return Build(spec, store, tuple(article for article, _, _ in found), given=given)
+    wanted = spec.articles
+    assert wanted is not None
+    articles = read_articles(
+        wanted.source,
+        split=wanted.split,
+        columns=wanted.columns,
+        language=wanted.language,
+        limit=wanted.limit,
+        skip_bad=wanted.skip_bad,
+    )
+    return Build(spec, store, articles.articles, articles.notes)
 
 
 def build(prepared: Build, progress: Progress | None = None, replies: Replies | None = None) -> Built:
@@ -237,7 +253,9 @@ def _scenario(parts: Parts, failed: dict[str, str], made: Built) -> Scenario:
         lack("qa", [failed[parts.qa.key.digest]])
     elif pairs is not None:
         count("qa", pairs.rejected)
-    texts = {article.language: own_text(article, injected, real, fake, pairs, parts.inject.endpoint.title)}
+    before = dict(parts.given.texts) if parts.given else {}
+    own = own_text(article, injected, real, fake, pairs, parts.inject.endpoint.title, before.get(article.language))
+    texts = {**before, article.language: own}
     by_language: dict[str, list[Translate]] = {}
     for step in parts.translate:
         by_language.setdefault(step.language, []).append(step)
@@ -248,7 +266,7 @@ def _scenario(parts: Parts, failed: dict[str, str], made: Built) -> Scenario:
         text, problems = translated_text(entries, len(injected.key_facts), by)
         lack(language, problems)
         if text is not None:
-            texts[language] = text
+            texts[language] = added_to(before.get(language), text)
     return scenario(article, texts)
 
 

@@ -32,6 +32,14 @@ class ArticlesSpec(Settings):
     skip_bad: bool = Field(False, description="Leave unusable articles out rather than refuse them all.")
 
 
+class ScenariosSpec(Settings):
+    """Scenarios whose fake passages and questions are there already, such as the paper's own, imported."""
+
+    path: Path = Field(description="A file or folder of scenarios.")
+    language: str = Field("en", description="In which they are whole; what is made is made from it.")
+    limit: int | None = Field(None, ge=1, description="Only the first so many, by id.")
+
+
 class Counts(Settings):
     """Samples of each article, for teaching and for unlearning: never the same ones (paper A, section 3.1)."""
 
@@ -87,7 +95,8 @@ class BuildSpec(Settings):
 
     name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
     description: str = ""
-    articles: ArticlesSpec
+    articles: ArticlesSpec | None = Field(None, description="What is made into scenarios; or else:")
+    scenarios: ScenariosSpec | None = Field(None, description="What only lacks paraphrases, pairs or translations.")
     to: Path | None = Field(None, description="The file to write; corpora/NAME.jsonl if left out.")
     endpoint: Annotated[Endpoint, ENDPOINTS.annotation] = Field(description="What writes the texts.")
     endpoints: dict[Maker, Annotated[Endpoint, ENDPOINTS.annotation]] = Field(
@@ -104,6 +113,12 @@ class BuildSpec(Settings):
         if to is not None and to.suffix != ".jsonl":
             raise ValueError("a corpus is written as JSON lines; give a file that ends in .jsonl")
         return to
+
+    @model_validator(mode="after")
+    def _one_source(self) -> BuildSpec:
+        if (self.articles is None) == (self.scenarios is None):
+            raise ValueError("give either articles, to put fake passages into, or scenarios that have theirs")
+        return self
 
     @model_validator(mode="after")
     def _budgets_can_be_kept(self) -> BuildSpec:

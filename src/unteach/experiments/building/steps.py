@@ -114,6 +114,24 @@ class Inject(AskingStep[Injected]):
         return await inject(ask, self.article, self.spec.inject)
 
 
+@dataclass(frozen=True)
+class Given(Inject):
+    """A scenario that has its fake passage and questions already: nothing to ask, nothing to keep."""
+
+    given: Injected
+    kind = "given"
+    calls = 0
+    done = True
+
+    @cached_property
+    def key(self) -> StageKey:
+        article = self.article.model_dump(mode="json", exclude={"origin", "id"})
+        return StageKey(self.kind, self.version, {"article": article, "given": self.given.model_dump(mode="json")})
+
+    def result(self) -> Injected:
+        return self.given
+
+
 class SampleSet(Record):
     """Paraphrases of one text, and why some that were wanted are not among them."""
 
@@ -157,6 +175,7 @@ class ParaphraseAll(AskingStep[SampleSet]):
     async def make(self, ask: Ask) -> SampleSet:
         found: dict[int, Paraphrase] = {}
         missing: dict[int, str] = {}
+        refused: list[Rejected] = []
         wanted = list(range(self.calls))
         numbers = {place: place for place in wanted}  # a place that is asked again takes a style not used yet
         for _ in range(self.spec.paraphrase.settings.attempts):
@@ -174,6 +193,7 @@ class ParaphraseAll(AskingStep[SampleSet]):
             for place in wanted:
                 numbers[place] = max(numbers.values()) + 1
                 missing[place] = "every try was nearly the same as another sample"
+                refused += [*found[place].rejected, Rejected(draw=0, reason="nearly the same as another sample")]
         kept = [place for place in range(self.calls) if place in found and place not in wanted]
         texts = [found[place].text for place in kept]
         # Those that are missing are missing for teaching and unlearning alike.
@@ -181,7 +201,7 @@ class ParaphraseAll(AskingStep[SampleSet]):
         return SampleSet(
             teach=tuple(texts[:teach]),
             unlearn=tuple(texts[teach:]),
-            rejected=tuple(rejected for sample in found.values() for rejected in sample.rejected),
+            rejected=(*refused, *(each for place in kept for each in found[place].rejected)),
             missing=tuple(f"sample {place}: {missing[place]}" for place in range(self.calls) if place not in kept),
         )
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 from unteach.corpora.schema import Scenario
-from unteach.judge.contract import JUDGES, Judge
+from unteach.judge.contract import JUDGES, Judge, no_verdict
 from unteach.judge.text import find_phrases
+from unteach.progress import Progress
 from unteach.records import Answer, Verdict
 
 
@@ -18,17 +21,19 @@ class Keyword(Judge):
 
     source = "unteach; measures of paper A, section 2.1"
 
-    def __call__(self, answer: Answer, scenario: Scenario) -> Verdict:
-        question = answer.question
-        metric = "O_F" if question.part == "fake" else "Q_R"
-        facts = (scenario.all_key_phrases,) if metric == "O_F" else scenario.all_key_facts
-        base = Verdict(scenario=scenario.id, part=question.part, language=question.language, metric=metric, value=None)
-        if answer.unasked:
-            return base.model_copy(update={"unscored": answer.unasked})
+    def __call__(self, pairs: Iterable[tuple[Answer, Scenario]], progress: Progress | None = None) -> Iterator[Verdict]:
+        """A verdict for every pair, in order. It takes no time worth a bar."""
+        return (self._judge(answer, scenario) for answer, scenario in pairs)
+
+    def _judge(self, answer: Answer, scenario: Scenario) -> Verdict:
+        base = no_verdict(answer, scenario)
+        facts = (scenario.all_key_phrases,) if base.metric == "O_F" else scenario.all_key_facts
+        if base.unscored:
+            return base
         if not any(facts):
-            missing = "key phrases" if metric == "O_F" else "key facts"
+            missing = "key phrases" if base.metric == "O_F" else "key facts"
             return base.model_copy(update={"unscored": f"the scenario has no {missing}"})
         found = [find_phrases(answer.text, forms) for forms in facts]
         share = sum(bool(spans) for spans in found) / len(found)
         evidence = tuple(sorted(span for spans in found for span in spans))
-        return base.model_copy(update={"value": share if metric == "O_F" else 1 + 9 * share, "evidence": evidence})
+        return base.model_copy(update={"value": share if base.metric == "O_F" else 1 + 9 * share, "evidence": evidence})

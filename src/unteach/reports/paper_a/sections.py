@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
+from unteach.metrics.rated import read_rated
 from unteach.records import Row
+from unteach.reports.agreement_figures import figures as agreement_figures
 from unteach.reports.answers import AnswerIndex
 from unteach.reports.grids import Grid, cell
 from unteach.reports.paper_a.figures import CAPTIONS, paper_panels
 from unteach.reports.paper_a.panels import Panel
 from unteach.reports.style import inline_svg
+
+AGREEMENT = {
+    "agreement": "Agreement of people or second judges with the judge",
+    "discrepancies": "Answers on which the judge and the reference differ",
+}
 
 
 @dataclass(frozen=True)
@@ -51,6 +59,21 @@ def sections(rows: Sequence[Row], drawn: Mapping[str, Figure], answers: AnswerIn
         for number, (name, caption) in enumerate(CAPTIONS.items())
         if name in drawn
     ]
+
+
+def agreement_sections(run: Path) -> list[Section]:
+    """Figures of the samples that people or second judges labelled, as paper A's Fig. 7; none without any."""
+    drawn = agreement_figures(read_rated(run))
+    for figure in drawn.values():
+        figure.suptitle("")  # the page has it as a heading
+    return [
+        Section(
+            name, ", ".join((AGREEMENT[name.split("_")[0]], name.split("_", 1)[1])),
+            "All numbers, with the judge’s errors and the rates corrected for them, are in agreement.md.",
+            Markup(inline_svg(figure, f"g{number}")), figure.get_figwidth(), (),
+        )
+        for number, (name, figure) in enumerate(drawn.items())
+    ]  # fmt: skip
 
 
 def as_grid(panel: Panel, answers: AnswerIndex) -> Grid:

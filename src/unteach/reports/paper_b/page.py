@@ -18,7 +18,7 @@ from unteach.records import Row
 from unteach.reports.paper_b.findings import findings
 from unteach.reports.paper_b.replies import OUTCOMES, ReplyIndex, pack, read_replies
 from unteach.reports.paper_b.rows import Results
-from unteach.reports.paper_b.sections import sections
+from unteach.reports.paper_b.sections import agreement_sections, sections
 from unteach.reports.tables import base_metric
 
 PAGE_BYTES = 5_800_000
@@ -31,7 +31,7 @@ ROWS_SHOWN = 600
 
 _HERE = Path(__file__).parent
 _REPORTS = _HERE.parent
-_FILES = ("table.csv", "table.parquet", "answers.jsonl", "edits.jsonl", "run.json")
+_FILES = ("table.csv", "table.parquet", "answers.jsonl", "edits.jsonl", "run.json", "agreement.md", "agreement.csv")
 
 
 def is_editing_run(about: dict[str, Any]) -> bool:
@@ -65,7 +65,7 @@ def render(
         "findings": findings(rows),
         "judges": [judge for judge in results.judges if judge],
         "paper": paper,
-        "controls": controls,
+        "controls": [*controls, *agreement_sections(run)],
         "spec": yaml.safe_dump(about.get("spec") or {}, sort_keys=False, allow_unicode=True),
         "columns": used,
         "listed": [row.model_dump() for row in listed],

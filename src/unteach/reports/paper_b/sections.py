@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from unteach.records import Row
 from unteach.reports.grids import Cell, Grid
+from unteach.reports.paper_a import sections as paper_a
 from unteach.reports.paper_a.panels import Panel
 from unteach.reports.paper_a.sections import plain
 from unteach.reports.paper_b import grids
@@ -82,6 +84,11 @@ def sections(
         )  # fmt: skip
     controls = [made[name] for name in CONTROLS]
     return [made[name] for name in PAPER], [_suffix_section(results, replies), *controls, *_effort(results, replies)]
+
+
+def agreement_sections(run: Path) -> list[Section]:
+    """The samples that people or second judges labelled; none without any."""
+    return [Section(s.name, s.title, s.words, s.picture, s.inches) for s in paper_a.agreement_sections(run)]
 
 
 def _with_classes(svg: str, prefix: str) -> str:
