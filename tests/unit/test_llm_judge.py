@@ -367,6 +367,6 @@ def test_degenerate_replies_are_asked_about_unless_told_otherwise():
 def test_the_safety_judge_is_chosen_by_name_and_planned_with_as_it_is():
     endpoint = {"name": "openai", "model": "m", "key_variable": "NO_SUCH_KEY"}
     judge = SAFETY_JUDGES.parse({"name": "llm", "endpoint": endpoint})
-    assert judge.for_planning() is judge
+    assert judge.for_planning() == judge
     assert judge.identity()["rubrics"] == [SAFETY.version, SOUNDNESS.version]
     assert "key_variable" not in judge.identity()["endpoint"]

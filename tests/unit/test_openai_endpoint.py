@@ -48,13 +48,15 @@ def replied(*, finish: object = "stop", usage: object = None, **message: object)
 
 def ask_one_that_says(says: tuple[int, bytes], **settings) -> Completion:
     with FaultyServer(says=says) as server:
-        return complete(OpenAI(model="m", base_url=server.url, **settings), prompt())[0]
+        endpoint = OpenAI(model="m", base_url=server.url, key_variable="OPENAI_API_KEY", **settings)
+        return complete(endpoint, prompt())[0]
 
 
 def test_it_sends_what_the_settings_and_the_prompt_say() -> None:
     extra = {"top_p": 0.5, "top_k": 20, "chat_template_kwargs": {"enable_thinking": False}}
     with FaultyServer() as server:
-        endpoint = OpenAI(model="m", base_url=server.url + "/", temperature=0.7, max_tokens=9, seed=5, extra=extra)
+        own = {"temperature": 0.7, "max_tokens": 9, "seed": 5, "extra": extra, "key_variable": "OPENAI_API_KEY"}
+        endpoint = OpenAI(model="m", base_url=server.url + "/", **own)
         (reply,) = complete(endpoint, prompt(draw=2))
     assert reply == Completion(text=good_text("Wer baute die Brücke?"), tokens_in=20, tokens_out=10)
     assert server.bodies == [
@@ -91,6 +93,9 @@ def test_openai_variables_do_not_change_where_or_how_it_sends(monkeypatch) -> No
 
 
 def test_a_server_of_ones_own_needs_no_key(monkeypatch) -> None:
+    with FaultyServer() as server:
+        complete(OpenAI(model="m", base_url=server.url), prompt())
+        assert "sk-test" not in json.dumps(server.headers)  # OpenAI's own key goes to no other address
     monkeypatch.delenv("OPENAI_API_KEY")
     with FaultyServer() as server:
         complete(OpenAI(model="m", base_url=server.url), prompt())

@@ -121,6 +121,10 @@ class Endpoint(Component):
             UserError: a key or a library is missing.
         """
 
+    def for_planning(self) -> Endpoint:
+        """What to plan with: itself, or a stand-in that cannot answer where what it needs is not at hand."""
+        return self
+
     def money(self, tokens_in: int | None, tokens_out: int | None) -> float | None:
         """Price of a reply; ``None`` without prices or where the tokens are unknown."""
         if self.price_in is None or self.price_out is None or tokens_in is None or tokens_out is None:

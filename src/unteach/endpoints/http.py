@@ -34,7 +34,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         return None
 
 
-def explain_status(status: int, told: str, wait: float | None, title: str, key_variable: str) -> NoReturn:
+def explain_status(status: int, told: str, wait: float | None, title: str, variable: str | None) -> NoReturn:
     """An HTTP failure as what it means for the work.
 
     Raises:
@@ -45,7 +45,8 @@ def explain_status(status: int, told: str, wait: float | None, title: str, key_v
     if status in _PASSING or (status >= 500 and status != 501):
         raise Again(f"the server answered {status}: {told}", wait=wait)
     if status in (401, 403):
-        raise UserError(f"{title}: the key in {key_variable} is not accepted ({status}: {told}).")
+        key = f"the key in {variable}" if variable else "a request without a key (key_variable names where one is)"
+        raise UserError(f"{title}: {key} is not accepted ({status}: {told}).")
     if status == 402:
         raise UserError(f"{title}: the account has no credit ({told}).")
     if status in (404, 405, 410):

@@ -14,13 +14,13 @@ VARIABLE = r"^[A-Z_][A-Z0-9_]*$"
 _SHOWN = 300
 
 
-def find_key(variable: str, keyring: str | None) -> str | None:
+def find_key(variable: str | None, keyring: str | None) -> str | None:
     """The key from the environment variable, else from the keyring entry ``service/user``; ``None`` if neither has it.
 
     Raises:
         UserError: a keyring entry is named but malformed, there is no keyring to read, or what was found is no key.
     """
-    key = os.environ.get(variable, "").strip()
+    key = os.environ.get(variable, "").strip() if variable else ""
     where = variable
     if not key and keyring is not None:
         key, where = _from_keyring(keyring), "the keyring"
@@ -43,13 +43,19 @@ def _from_keyring(entry: str) -> str:
         raise UserError(f"keyring: {entry!r} cannot be read: {error}") from error
 
 
-def needed_key(variable: str, keyring: str | None, what: str) -> str:
+def needed_key(variable: str | None, keyring: str | None, what: str) -> str:
     """As ``find_key``; a missing key is a ``UserError`` that says where to put it."""
     key = find_key(variable, keyring)
     if key is None:
-        where = f" or the keyring entry {keyring!r}" if keyring else ""
-        raise UserError(f"{what} needs a key in the environment variable {variable}{where}; neither specs nor files.")
+        places = [f"the environment variable {variable}"] if variable else []
+        places += [f"the keyring entry {keyring!r}"] if keyring else []
+        raise UserError(f"{what} needs a key in {' or '.join(places)}; neither specs nor files.")
     return key
+
+
+def key_for(variable: str | None, keyring: str | None, what: str) -> str | None:
+    """The key where a place for it is named, which then must hold one; none for an address without."""
+    return needed_key(variable, keyring, what) if variable or keyring else None
 
 
 def without_key(text: str, key: str | None) -> str:

@@ -138,7 +138,7 @@ class Service:
             UserError: the endpoint cannot be used at all.
         """
         under_way: deque[concurrent.futures.Future[R]] = deque()
-        window = 16 * self.endpoint.concurrency + 64  # wide, so that a slow reply does not hold up those after it
+        window = 16 * (self.endpoint.concurrency + 1)  # wide, so that a slow reply does not hold up those after it
         missing = 0
         why: NoReply | None = None
 

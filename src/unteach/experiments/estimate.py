@@ -102,10 +102,10 @@ def prepare_to_plan(spec: Spec | Sequence[Point[Spec]], store: Path) -> Prepared
             planned = planned.model_copy(update={"scenarios": min(planned.scenarios, wanted.corpus.limit)})
         return planned_corpus(planned, languages, asked, str(wanted.corpus.path))
 
-    ready = [
-        replace(point, spec=point.spec.model_copy(update={"model": point.spec.model.for_planning()}))
-        for point in points
-    ]
+    def stood_in(wanted: Spec) -> Spec:
+        return wanted.model_copy(update={"model": wanted.model.for_planning(), "judge": wanted.judge.for_planning()})
+
+    ready = [replace(point, spec=stood_in(point.spec)) for point in points]
     return prepare(ready, store, corpus_of)
 
 

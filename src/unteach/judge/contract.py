@@ -14,6 +14,10 @@ from unteach.registry import Component, Registry
 class Judge(Component):
     """Reads answers against the scenarios that they are about."""
 
+    def for_planning(self) -> Judge:
+        """What to plan with: itself, or a stand-in that cannot judge where what it needs is not at hand."""
+        return self
+
     @abstractmethod
     def __call__(self, pairs: Iterable[tuple[Answer, Scenario]], progress: Progress | None = None) -> Iterator[Verdict]:
         """A verdict for every pair, in order, as they come: however many there are, few are held at a time.

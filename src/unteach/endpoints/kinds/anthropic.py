@@ -10,7 +10,7 @@ from pydantic import ConfigDict, Field, JsonValue, field_validator, model_valida
 
 from unteach.endpoints.contract import ENDPOINTS, Again, Client, Completion, Endpoint, Prompt, Refused
 from unteach.endpoints.http import bad_url, explain_status, retry_after
-from unteach.endpoints.keys import VARIABLE, find_key, needed_key, without_key
+from unteach.endpoints.keys import VARIABLE, key_for, without_key
 from unteach.registry import Runtime
 
 _ANTHROPIC = "https://api.anthropic.com"
@@ -51,8 +51,11 @@ class Anthropic(Endpoint):
     extra: dict[str, JsonValue] = Field(
         {}, description="Further fields of the request, such as thinking or output_config."
     )
-    key_variable: Annotated[str, Runtime()] = Field(
-        "ANTHROPIC_API_KEY", pattern=VARIABLE, description="Environment variable of the key."
+    key_variable: Annotated[str | None, Runtime()] = Field(
+        None,
+        pattern=VARIABLE,
+        description="Environment variable of the key. Left out, it is ANTHROPIC_API_KEY for the service's own address "
+        "and none for any other, so that a key goes nowhere it was not meant for.",
     )
     keyring: Annotated[str | None, Runtime()] = Field(None, description="SERVICE/USER of the key in the keyring.")
 
@@ -86,11 +89,13 @@ class Anthropic(Endpoint):
     def title(self) -> str:
         return f"{self.model} at {self.known_as or self.base_url}"
 
+    @property
+    def variable(self) -> str | None:
+        """The environment variable that may hold this address's key."""
+        return self.key_variable or ("ANTHROPIC_API_KEY" if self.base_url == _ANTHROPIC else None)
+
     def open(self) -> Client:
-        key = find_key(self.key_variable, self.keyring)
-        if key is None and self.base_url == _ANTHROPIC:
-            key = needed_key(self.key_variable, self.keyring, self.title)
-        return _Client(self, key)
+        return _Client(self, key_for(self.variable, self.keyring, self.title))
 
 
 class _Client(Client):
@@ -152,7 +157,7 @@ class _Client(Client):
         status, told = error.status_code, without_key(error.message, self._key)
         if status == 400 and "credit balance" in told:  # said of the account, not of the prompt
             status = 402
-        explain_status(status, told, retry_after(error.response.headers), endpoint.title, endpoint.key_variable)
+        explain_status(status, told, retry_after(error.response.headers), endpoint.title, endpoint.variable)
 
 
 def _read(reply: Any) -> Completion:

@@ -52,6 +52,9 @@ class InProcess(Endpoint):
     def title(self) -> str:
         return f"{label(self.model)} in process"
 
+    def for_planning(self) -> Endpoint:
+        return self.model_copy(update={"model": self.model.for_planning()})
+
     def open(self) -> Client:
         name = json.dumps(self.model.identity(), sort_keys=True)
         with _working:

@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field, JsonValue, field_validator
 
 from unteach.endpoints.contract import ENDPOINTS, Again, Client, Completion, Endpoint, Prompt, Refused
 from unteach.endpoints.http import bad_url, explain_status, retry_after
-from unteach.endpoints.keys import VARIABLE, find_key, needed_key, without_key
+from unteach.endpoints.keys import VARIABLE, key_for, without_key
 from unteach.errors import UserError
 from unteach.registry import Runtime
 
@@ -46,8 +46,11 @@ class OpenAI(Endpoint):
     extra: dict[str, JsonValue] = Field(
         {}, description="Further fields of the request, such as top_p or reasoning_effort."
     )
-    key_variable: Annotated[str, Runtime()] = Field(
-        "OPENAI_API_KEY", pattern=VARIABLE, description="Environment variable of the key."
+    key_variable: Annotated[str | None, Runtime()] = Field(
+        None,
+        pattern=VARIABLE,
+        description="Environment variable of the key. Left out, it is OPENAI_API_KEY for the service's own address and "
+        "none for any other, so that a key goes nowhere it was not meant for.",
     )
     keyring: Annotated[str | None, Runtime()] = Field(None, description="SERVICE/USER of the key in the keyring.")
 
@@ -75,12 +78,13 @@ class OpenAI(Endpoint):
     def title(self) -> str:
         return f"{self.model} at {self.known_as or self.base_url}"
 
+    @property
+    def variable(self) -> str | None:
+        """The environment variable that may hold this address's key."""
+        return self.key_variable or ("OPENAI_API_KEY" if self.base_url == _OPENAI else None)
+
     def open(self) -> Client:
-        own = self.base_url != _OPENAI
-        key = find_key(self.key_variable, self.keyring)
-        if key is None and not own:
-            key = needed_key(self.key_variable, self.keyring, self.title)
-        return _Client(self, key)
+        return _Client(self, key_for(self.variable, self.keyring, self.title))
 
 
 class _Client(Client):
@@ -143,7 +147,7 @@ class _Client(Client):
             status = 402
         if status == 400 and error.param in (endpoint.length_field, "temperature", "seed", *endpoint.extra):
             raise UserError(f"{endpoint.title}: {told} (See the endpoint's length_field, temperature, seed, extra.)")
-        explain_status(status, told, retry_after(error.response.headers), endpoint.title, endpoint.key_variable)
+        explain_status(status, told, retry_after(error.response.headers), endpoint.title, endpoint.variable)
 
 
 def _read(reply: Any) -> Completion:

@@ -50,6 +50,9 @@ class LanguageModel(Judge):
     def _known(cls, code: str | None) -> str | None:
         return code and find(code).code
 
+    def for_planning(self) -> Judge:
+        return self.model_copy(update={"endpoint": self.endpoint.for_planning()})
+
     def identity(self) -> dict[str, Any]:
         """The settings, and the rubrics: another wording of them is another judge."""
         return {**super().identity(), "rubrics": [QUALITY.version, OCCURRENCE.version]}
