@@ -218,7 +218,7 @@ def test_a_schema_is_enforced_until_the_server_refuses_one() -> None:
     with FaultyServer(refuses_schema=True) as server:
         replies = complete(OpenAI(model="m", base_url=server.url), *asked)
         assert [reply.text for reply in replies] == [good_text("a"), good_text("b"), good_text("c")]
-        assert ["response_format" in body for body in server.bodies] == [True, False, False, False]
+        assert ["response_format" in body for body in server.bodies] == [True, True, False, False, False]
         server.bodies.clear()
         complete(OpenAI(model="m", base_url=server.url, structured="none"), *asked)
         assert not any("response_format" in body for body in server.bodies)
@@ -237,7 +237,7 @@ def test_a_prompt_that_is_refused_for_another_reason_does_not_end_enforcing() ->
             await client.close()
 
         asyncio.run(work())
-    assert ["response_format" in body for body in server.bodies] == [True, False, True, False]
+    assert ["response_format" in body for body in server.bodies] == [True, True, False, True, True, False]
 
 
 @pytest.mark.parametrize("name", ["model", "messages", "n", "stream", "max_tokens", "max_completion_tokens", "seed"])

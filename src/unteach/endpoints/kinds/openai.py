@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any, Literal, NoReturn
 
 import openai as sdk
@@ -20,6 +21,13 @@ _FINISH: dict[str, Literal["stop", "length", "filter"]] = {
     "content_filter": "filter",
 }
 _OWN = {"model", "messages", "temperature", "max_tokens", "max_completion_tokens", "seed", "n", "stream"}
+_WAYS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    "json_schema": lambda schema: {
+        "response_format": {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
+    },
+    "json_object": lambda schema: {"response_format": {"type": "json_object", "schema": schema}},
+    "none": lambda schema: {},
+}
 _NEVER_SENT = ("ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError", "UnsupportedProtocol")
 
 
@@ -37,8 +45,10 @@ class OpenAI(Endpoint):
         None, description="Kept replies are found under this name instead of base_url, wherever the server is."
     )
     seed: int | None = Field(None, description="Sent as seed, plus the number of the draw, where it is given.")
-    structured: Annotated[Literal["auto", "json_schema", "none"], Runtime()] = Field(
-        "auto", description="Whether the server is asked to enforce a schema; auto: unless it refuses."
+    structured: Annotated[Literal["auto", "json_schema", "json_object", "none"], Runtime()] = Field(
+        "auto",
+        description="How the server is asked to enforce a schema: as OpenAI or as llama.cpp has it, or not at all; "
+        "auto: the first of these that it does not refuse.",
     )
     length_field: Annotated[Literal["max_completion_tokens", "max_tokens"], Runtime()] = Field(
         "max_tokens", description="What the server calls the limit; OpenAI's newer models want max_completion_tokens."
@@ -90,7 +100,7 @@ class OpenAI(Endpoint):
 class _Client(Client):
     def __init__(self, endpoint: OpenAI, key: str | None) -> None:
         self._endpoint, self._key = endpoint, key
-        self._enforces = endpoint.structured != "none"
+        self._ways: list[str] = list(_WAYS) if endpoint.structured == "auto" else [endpoint.structured]
         self._sdk = sdk.AsyncOpenAI(
             api_key=key or "none",
             base_url=endpoint.base_url,
@@ -106,17 +116,19 @@ class _Client(Client):
         await self._sdk.close()
 
     async def complete(self, prompt: Prompt) -> Completion:
-        if prompt.answer_schema is None or not self._enforces:
+        if prompt.answer_schema is None:
             return _read(await self._send(prompt))
-        schema = {"name": "answer", "schema": prompt.answer_schema}
-        try:
-            reply = await self._send(prompt, response_format={"type": "json_schema", "json_schema": schema})
-        except Refused:
-            if self._endpoint.structured != "auto":
-                raise
-            reply = await self._send(prompt)  # if that is refused too, it was for another reason
-            self._enforces = False
-        return _read(reply)
+        for way in (ways := self._ways):
+            try:
+                reply = await self._send(prompt, **_WAYS[way](prompt.answer_schema))
+            except (Refused, Again) as failure:
+                formless = isinstance(failure, Refused) or "response_format" in str(failure)  # llama.cpp's is a 500
+                if way == ways[-1] or not formless:  # refused without a form too: it was for another reason
+                    raise
+            else:
+                self._ways = ways[ways.index(way) :]
+                return _read(reply)
+        raise AssertionError("the last way returns or raises")
 
     async def _send(self, prompt: Prompt, **more: Any) -> Any:
         endpoint = self._endpoint
