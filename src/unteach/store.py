@@ -90,7 +90,7 @@ class Store:
         final = self.folder(key)
         try:
             final.parent.mkdir(parents=True, exist_ok=True)
-            with _locked(final.with_name(f".{final.name}.lock")):
+            with locked(final.with_name(f".{final.name}.lock")):
                 if self.is_done(key):
                     yield None
                     return
@@ -158,7 +158,7 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
     """Hold an advisory lock on ``path``; it ends with the process, so a killed run leaves no stale lock."""
     with path.open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)

@@ -192,10 +192,11 @@ def test_a_wrong_key_stops_at_once_and_is_shown_nowhere(replies, monkeypatch, ca
         logging.getLogger(name).setLevel(logging.DEBUG)
     with FaultyServer(key="sk-right", delay_s=0.01) as server:
         with pytest.raises(UserError, match="the key in OPENAI_API_KEY is not accepted") as caught:
-            ask(endpoint(server, concurrency=4), texts(200))
+            ask(endpoint(server, concurrency=4, key_variable="OPENAI_API_KEY"), texts(200))
         assert len(server.bodies) <= 8
         monkeypatch.setenv("OPENAI_API_KEY", "sk-right")
-        assert ask(endpoint(server), texts(3)) == [good_text(text) for text in texts(3)]
+        right = endpoint(server, key_variable="OPENAI_API_KEY")
+        assert ask(right, texts(3)) == [good_text(text) for text in texts(3)]
     error: BaseException | None = caught.value
     while error is not None:
         assert key not in str(error)

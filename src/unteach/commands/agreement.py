@@ -72,7 +72,7 @@ def draw_sample(
         seed=seed,
     )
     key = draw(run.resolve().name, answers, drawing)
-    told, found = hints(finished, chosen), {answer.id: answer for answer in answers}
+    told, found = hints(finished, chosen, answers), {answer.id: answer for answer in answers}
     to.parent.mkdir(parents=True, exist_ok=True)
     write_key(key, key_path)
     names = {code: f"{language.name} ({code})" for code, language in LANGUAGES.items()}
@@ -133,14 +133,16 @@ def judge_sample(
 ) -> None:
     """Have a second judge label the same sample, and report as for people."""
     from unteach.experiments.agreement.draw import read_key
-    from unteach.experiments.agreement.rate import read_judge, second_judge
+    from unteach.experiments.agreement.rate import check_names, checked, read_judge, second_judge
     from unteach.experiments.agreement.scored import FinishedRun
 
     finished, found = FinishedRun(run), read_key(key)
     component = read_judge(judge, finished)
+    called = name or component.registered_name
+    check_names(checked(finished, found), found, [called])  # before anything is asked, and paid for
     with quiet_libraries(), bars(errors) as progress:
         rater = second_judge(finished, found, component, progress)
-    _report(finished, found, {name or component.registered_name: rater})
+    _report(finished, found, {called: rater})
 
 
 def _report(run: FinishedRun, key: Key, raters: Mapping[str, Rater]) -> None:

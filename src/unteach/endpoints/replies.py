@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 from unteach.endpoints.contract import Budget, Completion
 from unteach.errors import UserError
-from unteach.store import cache_folder
+from unteach.store import cache_folder, locked
 
 _VERSION = 1
 _SCHEMA = """
@@ -87,14 +87,15 @@ class Replies:
     def _connect(self) -> sqlite3.Connection:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            db = sqlite3.connect(self.path, timeout=60, isolation_level=None)
-            db.execute("PRAGMA journal_mode=WAL")
-            db.execute("PRAGMA synchronous=NORMAL")
-            version = db.execute("PRAGMA user_version").fetchone()[0]
-            if version not in (0, _VERSION):
-                raise UserError(f"{self.path} was written by another version of unteach (format {version}).")
-            if version == 0:
-                db.executescript(_SCHEMA)
+            with locked(self.path.with_name(f".{self.path.name}.lock")):  # SQLite lets one at a time turn to WAL
+                db = sqlite3.connect(self.path, timeout=60, isolation_level=None)
+                db.execute("PRAGMA journal_mode=WAL")
+                db.execute("PRAGMA synchronous=NORMAL")
+                version = db.execute("PRAGMA user_version").fetchone()[0]
+                if version not in (0, _VERSION):
+                    raise UserError(f"{self.path} was written by another version of unteach (format {version}).")
+                if version == 0:
+                    db.executescript(_SCHEMA)
         except (sqlite3.Error, OSError) as error:
             raise UserError(
                 f"replies cannot be kept in {self.path}: {error}. Nothing is asked before it can be kept; move the "

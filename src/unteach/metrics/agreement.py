@@ -193,17 +193,23 @@ def graded_kappa(pairs: Sequence[Pair], seed: int = 0) -> Estimate:
 def difference(pairs: Sequence[Pair], scale: Scale) -> Estimate:
     """The second rater's rate (or mean grade) less the first one's, on the same answers.
 
-    Newcombe's paired interval for rates where all weights are equal, else that of ``weighted_mean``.
+    Newcombe's paired interval for rates where all weights are equal, else that of ``table_draws``; for grades that of
+    ``weighted_mean``.
     """
     weights = [pair.weight for pair in pairs]
     if scale.grades:
         return weighted_mean([float(pair.second) - float(pair.first) for pair in pairs], weights)
     first, second = ([label == scale.positive for label in side] for side in _sides(pairs))
     found = weighted_mean([float(b) - float(a) for a, b in zip(first, second, strict=True)], weights)
+    if found.value is None:
+        return found
     if len(set(weights)) == 1:
         low, high = paired_rate_difference(first, second) or (None, None)
         return found.model_copy(update={"low": low, "high": high})
-    return found
+    # Student's t would go beyond 1 here, and have no width where all pairs differ alike.
+    told = [Pair(a, b, weight) for a, b, weight in zip(first, second, weights, strict=True)]
+    tables = table_draws(told, labels=(True, False))
+    return _with_limits(found.value, (tables[:, 1, 0] - tables[:, 0, 1]) / tables.sum((1, 2)), found.n)
 
 
 def discordant(pairs: Sequence[Pair], scale: Scale) -> tuple[int, int]:

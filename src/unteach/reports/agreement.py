@@ -12,6 +12,7 @@ from rich.text import Text
 from unteach.metrics.agreement import Agreement, Estimate
 from unteach.metrics.rated import Findings, RatedSample, read_rated
 from unteach.reports.agreement_figures import are_grades, figures, p_words
+from unteach.reports.grids import Cell, Grid
 from unteach.reports.style import save
 from unteach.reports.tables import language_name, language_place
 from unteach.store import write_atomically
@@ -44,12 +45,25 @@ def terminal_tables(findings: Findings) -> list[Table]:
     return [_terminal(title, heads, lines) for title, heads, lines in _tables(findings)]
 
 
+def page_tables(findings: Findings) -> tuple[Grid, ...]:
+    """The same as grids of the page."""
+    return tuple(
+        Grid(title, heads[0], heads[1:], tuple((line[0], tuple(map(_cell, line[1:]))) for line in lines))
+        for title, heads, lines in _tables(findings)
+    )
+
+
+def _cell(text: str) -> Cell:
+    value, _, interval = text.replace(" %", "\u00a0%").partition(" [")
+    return Cell(value, interval.removesuffix("]"), "", text, look="none" if text == "–" else "")
+
+
 def markdown(samples: Sequence[RatedSample]) -> str:
     """All samples as Markdown."""
     parts = ["# Agreement", NOTES]
     for sample in samples:
         findings = sample.findings
-        parts += [f"## {_metric_words(findings)}", _about_words(findings)]
+        parts += [f"## {_metric_words(findings)}", about_words(findings)]
         for title, heads, lines in _tables(findings):
             parts.append("\n".join([f"**{title}**", "", _line(heads), "|---" * len(heads) + "|", *map(_line, lines)]))
         reasons = dict.fromkeys(_reasons(findings))
@@ -173,7 +187,8 @@ def _metric_words(findings: Findings) -> str:
     return f"{findings.about.metric}, sample {findings.about.sample[:12]}"
 
 
-def _about_words(findings: Findings) -> str:
+def about_words(findings: Findings) -> str:
+    """What was drawn from what, who labelled it, and whose labels are taken to be right."""
     about = findings.about
     drawn = f"{findings.drawn} answers by {', '.join(about.by)} of {sum(about.population.values())} scored ones"
     balance = ", balanced by the judge's verdicts and weighted back" if about.balance == "verdicts" else ""

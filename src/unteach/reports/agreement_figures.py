@@ -89,16 +89,14 @@ def discrepancy_figure(findings: Findings) -> Figure:
     width = max(2.2 + cell * len(heads), 5.2)
     figure = new_figure(width, 1.5 + 0.4 * len(names) + 0.12 * max(head.count("\n") for head in shown))
     axes = figure.subplots()
-    worst = max((found.discrepancies for found in cells.values()), default=0) or 1
     for y, name in enumerate(names):
         for x, head in enumerate(heads):
             one = cells.get((name, head))
             if one is None or one.n == 0:
                 axes.add_patch(Rectangle((x, y), 1, 1, facecolor="#f2f4f7", hatch="////", edgecolor=LINE, linewidth=0))
                 continue
-            axes.add_patch(
-                Rectangle((x, y), 1, 1, facecolor=SERIES[1], alpha=0.65 * one.discrepancies / worst, linewidth=0)
-            )
+            alpha = 0.65 * one.discrepancies / one.n  # cells may hold different numbers of answers
+            axes.add_patch(Rectangle((x, y), 1, 1, facecolor=SERIES[1], alpha=alpha, linewidth=0))
             axes.text(x + 0.5, y + 0.42, str(one.discrepancies), ha="center", va="center", fontsize=9, color=INK)
             axes.text(x + 0.5, y + 0.76, f"of {one.n}", ha="center", va="center", fontsize=5.8, color=INK)
     axes.set_xlim(0, len(heads))
@@ -110,8 +108,9 @@ def discrepancy_figure(findings: Findings) -> Figure:
     axes.xaxis.tick_top()
     bare(axes)
     down, across = findings.about.by
-    note = f"Lines: {down}; columns: {across}. {findings.about.judge} against {findings.reference}"
-    titled(figure, broken("Answers on which judge and rater differ", width, 11), broken(note, width, 7.5))
+    note = f"Lines: {down}; columns: {across}; colour: share. {findings.about.judge} against {findings.reference}"
+    title = f"Answers on which judge and rater differ, {findings.about.metric}"
+    titled(figure, broken(title, width, 11), broken(note, width, 7.5))
     return figure
 
 
@@ -135,6 +134,7 @@ def _axis(axes: Axes, what: str, codes: Sequence[str | None], findings: Findings
     elif what == "kappa":
         axes.set_title("Cohen's kappa" + (", quadratic weights" if grades else ""), fontsize=9, color=INK)
         axes.set_xlim(-1.05, 1.05)
+        axes.set_xticks([-1, -0.5, 0, 0.5, 1], ["−1", "−0.5", "0", "0.5", "1"])
     else:
         axes.set_title("rater − judge (grades)" if grades else "rater − judge (points)", fontsize=9, color=INK)
     if what != "share":

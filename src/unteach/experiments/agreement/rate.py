@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +88,11 @@ def read_people(files: Mapping[str, Path], key: Key) -> dict[str, Rater]:
 
 
 def second_judge(run: FinishedRun, key: Key, judge: Component, progress: Progress) -> Rater:
-    """A judge's labels of the sample; answers that it does not score are unlabelled."""
+    """A judge's labels of the sample; answers that it does not score are unlabelled.
+
+    Raises:
+        UserError: the run is not the one that was drawn from, or the judge scores none of the sample.
+    """
     answers = checked(run, key)
     chosen = [answers[item.id] for item in key.items]
     said: list[Label | None]
@@ -97,7 +101,7 @@ def second_judge(run: FinishedRun, key: Key, judge: Component, progress: Progres
         said = [defence.outcome for defence in defences]
     else:
         scenarios = run.corpus().by_id
-        pairs = ((_answer(one), scenarios[one.tags["item"]]) for one in chosen)
+        pairs = [(_answer(one), scenarios[one.tags["item"]]) for one in chosen]  # a list, so that progress has an end
         yes = ("no", "yes") if key.drawing.metric == "O_F" else ()
         verdicts: Any = JUDGES.parse(judge)(pairs, progress)
         values = [verdict.value for verdict in verdicts]
@@ -136,10 +140,8 @@ def add_raters(run: FinishedRun, key: Key, raters: Mapping[str, Rater]) -> Findi
     """
     about = key.about
     answers = checked(run, key)
+    check_names(answers, key, raters)
     others = _other_judges(answers, key)
-    for name in raters:
-        if name == about.judge or name in others:
-            raise UserError(f"{name!r} is what a judge of the run is called; give the rater another name with --name")
     file = run.folder / FILE
     before = read_rated(run.folder)
     mine = next((sample for sample in before if sample.findings.about.sample == about.sample), None)
@@ -155,6 +157,14 @@ def add_raters(run: FinishedRun, key: Key, raters: Mapping[str, Rater]) -> Findi
     write_atomically(file, RatedSamples(samples=tuple(samples)).model_dump_json(indent=1))
     write_atomically(file.with_suffix(".csv"), _as_csv(samples))
     return findings
+
+
+def check_names(answers: Mapping[str, Scored], key: Key, names: Iterable[str]) -> None:
+    """Raises ``UserError`` where a rater would have the name of one of the run's judges."""
+    judges = {key.drawing.judge, *_other_judges(answers, key)}
+    for name in names:
+        if name in judges:
+            raise UserError(f"{name!r} is what a judge of the run is called; give the rater another name with --name")
 
 
 def checked(run: FinishedRun, key: Key) -> dict[str, Scored]:

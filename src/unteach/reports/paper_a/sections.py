@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from unteach.metrics.rated import read_rated
 from unteach.records import Row
+from unteach.reports.agreement import about_words, page_tables
 from unteach.reports.agreement_figures import figures as agreement_figures
 from unteach.reports.answers import AnswerIndex
 from unteach.reports.grids import Grid, cell
@@ -62,18 +63,18 @@ def sections(rows: Sequence[Row], drawn: Mapping[str, Figure], answers: AnswerIn
 
 
 def agreement_sections(run: Path) -> list[Section]:
-    """Figures of the samples that people or second judges labelled, as paper A's Fig. 7; none without any."""
-    drawn = agreement_figures(read_rated(run))
-    for figure in drawn.values():
-        figure.suptitle("")  # the page has it as a heading
-    return [
-        Section(
-            name, ", ".join((AGREEMENT[name.split("_")[0]], name.split("_", 1)[1])),
-            "All numbers, with the judge’s errors and the rates corrected for them, are in agreement.md.",
-            Markup(inline_svg(figure, f"g{number}")), figure.get_figwidth(), (),
-        )
-        for number, (name, figure) in enumerate(drawn.items())
-    ]  # fmt: skip
+    """The samples that people or second judges labelled, as paper A's Fig. 7, with all numbers; none without any."""
+    made: list[Section] = []
+    for sample in read_rated(run):
+        words, numbers = about_words(sample.findings), page_tables(sample.findings)
+        for name, figure in agreement_figures([sample]).items():
+            figure.suptitle("")  # the page has it as a heading
+            what, metric = name.split("_", 1)
+            title = f"{AGREEMENT[what]}, {', sample '.join(metric.rsplit('_', 1))}"
+            picture = Markup(inline_svg(figure, f"g{len(made)}"))
+            made.append(Section(name, title, words, picture, figure.get_figwidth(), numbers))
+            numbers = ()  # of both figures, under the first
+    return made
 
 
 def as_grid(panel: Panel, answers: AnswerIndex) -> Grid:

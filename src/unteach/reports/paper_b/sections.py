@@ -88,7 +88,7 @@ def sections(
 
 def agreement_sections(run: Path) -> list[Section]:
     """The samples that people or second judges labelled; none without any."""
-    return [Section(s.name, s.title, s.words, s.picture, s.inches) for s in paper_a.agreement_sections(run)]
+    return [Section(s.name, s.title, s.words, s.picture, s.inches, s.grids) for s in paper_a.agreement_sections(run)]
 
 
 def _with_classes(svg: str, prefix: str) -> str:
