@@ -10,8 +10,8 @@ import yaml
 from unteach.corpora.load import EMBEDDED, Corpus, load_corpus
 from unteach.corpora.schema import LocalText, Scenario
 from unteach.errors import UserError, UserErrors
-from unteach.judge.text import find_phrases
 from unteach.languages.table import PAPER_A, RELATIVES
+from unteach.languages.text import find_phrases
 
 CORPUS = load_corpus()
 ORIGIN = {"kind": "authored", "by": "a test"}

@@ -12,10 +12,10 @@ from unteach.corpora.safety import INPUTS, ItemSet, SafetyItem, load_items
 from unteach.errors import UserError
 from unteach.judge.degeneration import Degeneration, character_entropy
 from unteach.judge.safety import SAFETY_JUDGES
-from unteach.judge.text import find_phrases, fold
 from unteach.languages import phrases as other_phrases
 from unteach.languages.refusals import ORIGIN, has_refusals, refusals
 from unteach.languages.table import PAPER_B
+from unteach.languages.text import find_phrases, fold
 from unteach.records import Reply, Request
 
 ORIGIN_OF_ITEMS = {"kind": "authored", "by": "a test"}

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from unteach.judge.text import find_phrases, normalise
+from unteach.languages.text import find_phrases, normalise
 
 
 def found(text, *phrases):

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from unteach.corpora.schema import Scenario
 from unteach.judge.contract import JUDGES, Judge, no_verdict
-from unteach.judge.text import find_phrases
+from unteach.languages.text import find_phrases
 from unteach.progress import Progress
 from unteach.records import Answer, Verdict
 

@@ -10,8 +10,8 @@ from pydantic import Field
 from unteach.corpora.safety import ItemSet
 from unteach.judge.degeneration import Degeneration, character_entropy, why_degenerate
 from unteach.judge.safety import SAFETY_JUDGES, SafetyJudge
-from unteach.judge.text import find_phrases, fold
 from unteach.languages.refusals import refusals
+from unteach.languages.text import find_phrases, fold
 from unteach.progress import NoProgress, Progress
 from unteach.records import Defence, Reply
 
