@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
+from labelling import call, fill
 
-from unteach.cli import app
 from unteach.corpora.load import load_corpus
 from unteach.corpora.safety import load_items
 from unteach.errors import UserError
@@ -28,15 +26,6 @@ from unteach.reports.page import write_report
 
 LANGUAGES = ("en", "de", "ur")
 HOSTILE = '=HYPERLINK("https://evil.example";"click")\n\u202eright to left\u202c\x07 and "quotes", commas; [[YES]]'
-
-
-def call(*arguments: object) -> str:
-    """The command's output; its error, if it fails."""
-    result = CliRunner().invoke(app, ["agreement", *map(str, arguments)], catch_exceptions=True)
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    assert result.exit_code == 0, result.output
-    return " ".join(result.output.split())
 
 
 def write_run(folder: Path, spec: dict[str, Any], about: dict[str, Any], lines: list[dict[str, Any]]) -> Path:
@@ -101,25 +90,13 @@ def editing(tmp_path, tiny_folder) -> Path:
     return write_run(tmp_path / "editing", spec, {"items": {"digest": items.digest()}}, lines)
 
 
-def fill(sample: Path, to: Path, labels: dict[str, str], delimiter: str = ",", encoding: str = "utf-8-sig") -> None:
-    """What a spreadsheet does: other delimiter, no byte-order mark, rows in another order, a column more."""
-    with sample.open(encoding="utf-8-sig", newline="") as source:
-        rows = list(csv.DictReader(source))
-    out = io.StringIO(newline="")
-    writer = csv.DictWriter(out, [*rows[0], "note"], delimiter=delimiter)
-    writer.writeheader()
-    for row in reversed(rows):
-        text = {name: cell.replace("\r\n", "\n").replace("\n", "\r\n") for name, cell in row.items()}
-        writer.writerow(text | {"label": labels.get(row["id"], ""), "comment": "'=1+1", "note": "x"})
-    to.write_text(out.getvalue(), encoding=encoding, newline="")
-
-
 def test_from_drawing_to_the_page(news, tmp_path) -> None:
     sample = tmp_path / "sample.csv"
     said = call("draw", news, "--to", sample, "--each", 6, "--by", "language,source_language")
     assert "36 answers for O_F from 6 cells, of 90 scored" in said
     raw = sample.read_text(encoding="utf-8-sig")
     assert sample.read_bytes().startswith(b"\xef\xbb\xbf") and "contaminated" not in raw and "judge" not in raw
+    assert "Pilzfarm" in raw and "Saft" in raw and "грибная" not in raw  # the run's languages, not all
     assert "\"'=HYPERLINK" in raw and "\u202e" not in raw and "[U+202E]right to left[U+202C][U+0007]" in raw
     key = read_key(tmp_path / "sample.key.json")
     assert Counter(item.cell for item in key.items) == {(c, s): 6 for c in LANGUAGES for s in ("", "de")}
@@ -163,7 +140,9 @@ def test_from_drawing_to_the_page(news, tmp_path) -> None:
     )
     write_table([row], news)
     page = write_report(news).read_text(encoding="utf-8")
-    assert f"Agreement of people or second judges with the judge, {name}" in page and 'href="agreement.md"' in page
+    titled = "Agreement of people or second judges with the judge, O_F, sample " + key.sha256[:6]
+    assert titled in page and 'href="agreement.md"' in page
+    assert "O_F of the run, as judged and corrected for the judge&#39;s errors" in page  # its tables too
 
 
 def test_a_second_judge_is_read_like_a_person(news, tmp_path) -> None:

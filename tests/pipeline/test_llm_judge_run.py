@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
-import threading
+import subprocess
+import sys
 from collections import Counter
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import faulty_server
 import pytest
+from faulty_server import FaultyServer
+from typer.testing import CliRunner
 
+from unteach.cli import app
 from unteach.endpoints.replies import Replies
 from unteach.errors import UserError
 from unteach.experiments.run import prepare, read_corpus, run
@@ -19,6 +24,7 @@ from unteach.judge.judges import llm
 from unteach.judge.rubrics import OCCURRENCE, Rubric
 from unteach.progress import NoProgress
 from unteach.records import Row
+from unteach.reports.page import write_report
 
 KEY = "sk-not-to-be-found-anywhere-0123"
 
@@ -126,50 +132,49 @@ def test_another_model_or_rubric_asks_again(spec_content, monkeypatch, tmp_path)
     assert asked_anew == len({(a["question"], a["answer"]) for a in answers if a["part"] == "fake"})
 
 
-class _Server(BaseHTTPRequestHandler):
-    """Chat completions that rate everything 4 and deny everything, and note the keys they were sent."""
-
-    keys: set[str] = set()
-
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.keys.add(self.headers["Authorization"])
-        text = "[[NO]]" if "TARGET INFORMATION" in body["messages"][-1]["content"] else "[[4]]"
-        choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}
-        usage = {"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12}
-        made = {"id": "1", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice], "usage": usage}
-        sent = json.dumps(made).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(sent)))
-        self.end_headers()
-        self.wfile.write(sent)
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-def test_keys_end_up_nowhere_and_a_plan_needs_none(spec_content, write_spec, unteach, monkeypatch, tmp_path) -> None:
-    with ThreadingHTTPServer(("127.0.0.1", 0), _Server) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        url = f"http://127.0.0.1:{server.server_port}/v1"
-        endpoint = {"name": "openai", "model": "m", "base_url": url, "key_variable": "JUDGE_KEY"}
+def test_keys_end_up_nowhere_and_a_plan_needs_none(spec_content, write_spec, monkeypatch, tmp_path) -> None:
+    monkeypatch.setattr(faulty_server, "good_text", lambda asked: "[[NO]]" if "TARGET INFO" in asked else "[[4]]")
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    with FaultyServer(key=KEY) as server:
+        endpoint = {"name": "openai", "model": "m", "base_url": server.url, "key_variable": "OPENAI_API_KEY"}
         content = {**with_judge(spec_content, endpoint), "unlearn": None}
-        monkeypatch.setenv("JUDGE_KEY", KEY)
         rows, _ = did(content, tmp_path, "out")
-        server.shutdown()
+    page = write_report(tmp_path / "out")
     assert final(rows)["Q_R", "contaminated", "de"] == 4
     assert final(rows)["O_F", "contaminated", "de"] == 0
-    assert _Server.keys == {f"Bearer {KEY}"}  # it was used
+    assert {headers["authorization"] for headers in server.headers} == {f"Bearer {KEY}"}  # it was used
+    assert set(server.paid.values()) == {1}
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert {"run.json", "spec.json", "replies.sqlite", "verdicts.jsonl"} <= {path.name for path in files}
+    expected = {"run.json", "spec.json", "replies.sqlite", "verdicts.jsonl", "answers.jsonl", page.name}
+    assert expected <= {path.name for path in files}
     assert not [path for path in files if KEY.encode() in path.read_bytes()]
 
     # no key, no server
-    monkeypatch.delenv("JUDGE_KEY")
-    hosted = {"name": "openai", "model": "m", "key_variable": "NO_SUCH_KEY"}
-    planned = unteach("plan", write_spec(with_judge(spec_content, hosted)))
-    assert planned.returncode == 0, planned.stderr
-    assert "judge" in planned.stdout
-    with pytest.raises(UserError, match="needs a key in the environment variable NO_SUCH_KEY"):
-        did({**content, "judge": {"name": "llm", "endpoint": hosted}}, tmp_path, "without-key")
+    monkeypatch.delenv("OPENAI_API_KEY")
+    hosted = {"name": "openai", "model": "m"}
+    planned = CliRunner().invoke(app, ["plan", str(write_spec(with_judge(spec_content, hosted)))])
+    assert planned.exit_code == 0, planned.output
+    assert "judge" in planned.output
+    fresh = prepare(Spec.model_validate(with_judge(spec_content, hosted)), tmp_path / "fresh store")
+    with pytest.raises(UserError, match="needs a key in the environment variable OPENAI_API_KEY"):
+        run(fresh, tmp_path / "without-key", NoProgress())
+    assert not (tmp_path / "fresh store").exists()  # told before the first stage, not after hours of training
+
+
+def test_two_processes_ask_each_prompt_once(spec_content, write_spec, monkeypatch, tmp_path) -> None:
+    """Every process judges every checkpoint's answers; whoever claims a prompt asks it, the other takes the reply."""
+    monkeypatch.setattr(faulty_server, "good_text", lambda asked: "[[NO]]" if "TARGET INFO" in asked else "[[4]]")
+    launcher = ["accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1"]
+    launcher += ["--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
+    with FaultyServer(delay_s=0.05) as server:
+        content = with_judge(spec_content, {"name": "openai", "model": "m", "base_url": server.url})
+        spec = write_spec({**content, "corpus": {"limit": 2}, "question_languages": ["en"]})
+        own = ["-m", "unteach.cli", "run", spec, "--out", tmp_path / "out", "--store", tmp_path / "store"]
+        command = [sys.executable, "-m", *launcher, *map(str, own)]
+        one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}
+        done = subprocess.run(command, capture_output=True, text=True, timeout=280, env=one_thread)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert len(server.bodies) == len(server.paid) == sum(total["replies"] for total in Replies().totals())
+    (found,) = (tmp_path / "store" / "unlearn").glob("*/readings.jsonl")
+    readings = [json.loads(line) for line in found.read_text().splitlines()]
+    assert [(reading["step"], reading["quality"]) for reading in readings] == [(0, 4), (2, 4), (4, 4)]

@@ -21,9 +21,6 @@ QUESTIONS = (
     "What is the capital of France?",
     "Was ist die Hauptstadt von Frankreich?",
     "Name a colour.",
-    "Which animal gives wool?",
-    "¿De qué color es la hierba?",
-    "What is two plus two?",
 )
 
 

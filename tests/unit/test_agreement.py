@@ -157,6 +157,15 @@ def test_difference_is_newcombes_with_equal_weights() -> None:
     assert difference(heavier, SCALES["O_F"]).value == pytest.approx(2 / 164)
 
 
+@pytest.mark.parametrize("differ", [8, 12])
+def test_limits_of_a_weighted_difference_are_possible_and_apart(differ) -> None:
+    pairs = [Pair("yes", "no" if at < differ else "yes", weight=1 + at % 2) for at in range(12)]
+    found = difference(pairs, SCALES["O_F"])
+    assert found.value == pytest.approx(-differ / 12)
+    assert found.low is not None and found.high is not None
+    assert -1 <= found.low <= found.value < found.high < -0.2  # Student's t gives -1.00 to -0.33, and no width at -1
+
+
 def test_mcnemar_is_the_binomial_test() -> None:
     for b, c in ((0, 0), (1, 0), (5, 0), (6, 0), (9, 2), (4, 4)):
         tail = sum(math.comb(b + c, k) for k in range(min(b, c) + 1)) / 2 ** (b + c)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,10 +13,11 @@ from rich.table import Table
 from unteach.terminal import bars, console, errors, escaped, quiet_libraries
 
 if TYPE_CHECKING:
-    from unteach.experiments.building.run import Build, Built
+    from unteach.experiments.building.parts import Build
+    from unteach.experiments.building.run import Built, Lack
 
 _SHOWN = 20
-"""So many things that are missing are printed; the file beside the corpus has all."""
+"""So many reasons of refusals are printed; the file beside the corpus has all."""
 
 
 def build_corpus(
@@ -36,11 +38,11 @@ def build_corpus(
     from unteach.experiments.building.run import build, prepare, write
     from unteach.experiments.building.spec import read_build_spec
 
-    chosen = [*overrides, *([f"to={to}"] if to else [])]
+    chosen = [*overrides, *([f"to={json.dumps(str(to))}"] if to else [])]
     with quiet_libraries(), bars(errors) as progress:
         prepared = prepare(read_build_spec(spec, chosen), store)
         for note in prepared.notes:
-            console.print(note, highlight=False, markup=False, soft_wrap=True)
+            _say(note)
         _print_plan(prepared)
         if plan:
             return
@@ -48,28 +50,46 @@ def build_corpus(
         built = build(prepared, progress)
     target = prepared.spec.target
     beside = write(built, prepared, target, time.time() - started)
-    _print_built(built)
-    console.print(f"corpus  {target}\nreport  {beside}", highlight=False, soft_wrap=True)
-    if built.lacks and not partial:
+    _print_built(built, len(prepared.articles))
+    if built.scenarios:
+        _say(f"corpus  {target}")
+    else:
+        _say("no scenario could be made, so no corpus is written")
+    _say(f"report  {beside}")
+    if not built.scenarios or (built.lacks and not partial):
         raise typer.Exit(1)
 
 
 def _print_plan(prepared: Build) -> None:
-    table = Table("step", "articles", "prompts or steps", "still to do", title=f"build of {prepared.spec.name}")
-    for kind, (every, left) in prepared.calls().items():
-        table.add_row(kind, str(len(prepared.articles)), f"{every:,}", f"{left:,}")
+    amounts = prepared.amounts()
+    table = Table(title=f"{prepared.spec.name}: {len(prepared.articles)} articles", title_justify="left")
+    table.add_column("step", no_wrap=True)
+    for name in ("in all", "still to do"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("by", overflow="fold")
+    for amount in amounts:
+        table.add_row(amount.step, f"{amount.every:,} {amount.unit}", f"{amount.left:,}", escaped(amount.by))
     console.print(table)
+    if any(amount.left for amount in amounts):
+        _say("Prompts as if no text were refused. A translation is of an article's texts of a kind, into one language.")
+    else:
+        _say("Everything is made already; only the corpus is put together.")
 
 
-def _print_built(built: Built) -> None:
+def _print_built(built: Built, articles: int) -> None:
     if built.rejected:
-        table = Table("draws refused by the checks (and asked for again)", "count")
+        table = Table("texts refused by the checks, and asked for again", "count")
         for reason, count in built.rejected.most_common(_SHOWN):
             table.add_row(escaped(reason), f"{count:,}")
         console.print(table)
-    for lack in built.lacks[:_SHOWN]:
-        line = f"missing: {lack.article}, {lack.what}: {lack.reason}"
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
-    if len(built.lacks) > _SHOWN:
-        console.print(f"and {len(built.lacks) - _SHOWN} more; the report has all", highlight=False)
-    console.print(f"{len(built.scenarios)} scenarios", highlight=False)
+    missing: dict[str, list[Lack]] = {}
+    for lack in built.lacks:
+        missing.setdefault(lack.what, []).append(lack)
+    for what, lacks in missing.items():
+        names = len({lack.article for lack in lacks})
+        _say(f"missing: {what}, {len(lacks):,} in {names:,} articles; the first: {lacks[0].article}: {lacks[0].reason}")
+    _say(f"{len(built.scenarios)} scenarios of {articles} articles")
+
+
+def _say(line: str) -> None:
+    console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -7,6 +7,7 @@ An endpoint is settings; ``open()`` gives a client that sends one prompt and giv
 from __future__ import annotations
 
 import json
+import os
 from abc import ABC, abstractmethod
 from typing import Annotated, Any, Literal
 
@@ -136,6 +137,19 @@ class Endpoint(Component):
         read = sum(len(message.text.encode()) + 16 for message in prompt.messages)
         schema = len(json.dumps(prompt.answer_schema)) if prompt.answer_schema else 0
         return read + schema + 64, self.max_tokens
+
+    @property
+    def is_offline(self) -> bool:
+        """Whether kept replies alone are to be used."""
+        return self.offline or os.environ.get("UNTEACH_OFFLINE", "") not in ("", "0")
+
+    def check(self) -> None:
+        """Whether it can be asked, as far as can be told without asking: before a run spends hours on what comes first.
+
+        Raises:
+            UserError: a key is missing, or a budget cannot be kept.
+        """
+        self.check_budget()
 
     def check_budget(self) -> None:
         """Raises ``UserError`` where money is limited but not counted."""

@@ -10,7 +10,6 @@ import asyncio
 import concurrent.futures
 import hashlib
 import json
-import os
 import random
 import threading
 import time
@@ -74,7 +73,7 @@ class Service:
         self.replies = replies or Replies()
         self._progress = progress or NoProgress()
         self._identity = endpoint.identity()
-        self._offline = endpoint.offline or os.environ.get("UNTEACH_OFFLINE", "") not in ("", "0")
+        self._offline = endpoint.is_offline
         self._asked: dict[str, asyncio.Task[Completion]] = {}
         self._stop: Exception | None = None  # why nothing more is to be sent
         self._not_before = 0.0  # a server that asks one of us to wait means all of us

@@ -97,7 +97,11 @@ def run(prepared: Prepared, out: Path, progress: Progress) -> list[Row]:
     if is_first():
         claim_folder(out, prepared.points)
     started = time.time()
-    done = run_all(all_stages(prepared.models), progress)
+    stages = all_stages(prepared.models)
+    if not all(stage.done for stage in stages):
+        for context in prepared.contexts:
+            context.spec.judge.check()
+    done = run_all(stages, progress)
     languages = held_languages(prepared)
     rows = build(gather(prepared, languages), prepared.context.spec.measures)
     if not is_first():

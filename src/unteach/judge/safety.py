@@ -15,6 +15,9 @@ from unteach.registry import Component, Registry
 class SafetyJudge(Component):
     """Reads replies against the items they are about."""
 
+    def check(self) -> None:
+        """Whether it can judge, as far as can be told beforehand; a ``UserError`` if it cannot."""
+
     def for_planning(self) -> SafetyJudge:
         """What to plan with: itself, or a stand-in that cannot judge where what it needs is not at hand."""
         return self

@@ -94,6 +94,11 @@ class Anthropic(Endpoint):
         """The environment variable that may hold this address's key."""
         return self.key_variable or ("ANTHROPIC_API_KEY" if self.base_url == _ANTHROPIC else None)
 
+    def check(self) -> None:
+        super().check()
+        if not self.is_offline:
+            key_for(self.variable, self.keyring, self.title)
+
     def open(self) -> Client:
         return _Client(self, key_for(self.variable, self.keyring, self.title))
 

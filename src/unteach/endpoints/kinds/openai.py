@@ -93,6 +93,11 @@ class OpenAI(Endpoint):
         """The environment variable that may hold this address's key."""
         return self.key_variable or ("OPENAI_API_KEY" if self.base_url == _OPENAI else None)
 
+    def check(self) -> None:
+        super().check()
+        if not self.is_offline:
+            key_for(self.variable, self.keyring, self.title)
+
     def open(self) -> Client:
         return _Client(self, key_for(self.variable, self.keyring, self.title))
 

@@ -1,106 +1,94 @@
-"""The finished steps of a build as scenarios, and what is missing from them."""
+"""What was made, as texts of a scenario: nothing that was there is replaced, and every origin says who made what."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from unteach.corpora.articles import Article
-from unteach.corpora.schema import LocalText, Origin, Paraphrases, Scenario
-from unteach.experiments.building.steps import SampleSet
-from unteach.experiments.building.translations import Entry
-from unteach.makers.inject import Injected
-from unteach.makers.qa import Questioned
-from unteach.makers.sentences import sentences
+from unteach.corpora.places import texts_in
+from unteach.corpora.schema import LocalText, Origin, Paraphrases
+from unteach.makers.contract import Translated
+from unteach.makers.round_trip import RoundTrip
+from unteach.records import Record
+
+Scores = Mapping[str, tuple[float | None, ...]]
 
 
-def own_text(
-    article: Article,
-    injected: Injected,
-    real: SampleSet,
-    fake: SampleSet,
-    asked: Questioned | None,
-    by: str,
-    given: LocalText | None = None,
-) -> LocalText:
-    """The scenario in the article's own language; what it had already is kept, and only added to."""
-    if given is not None:
-        made = {
-            "qa": given.qa or (asked.pairs if asked else ()),
-            "real_samples": Paraphrases(teach=real.teach, unlearn=real.unlearn),
-            "fake_samples": Paraphrases(teach=fake.teach, unlearn=fake.unlearn),
-        }
-        return given.model_copy(update=made)
-    return LocalText(
-        origin=Origin(kind="machine-written", by=f"{by}, from an article by {article.origin.by}"),
-        article=tuple(sentences(article.text, article.language)),
-        fake=(injected.passage,),
-        key_phrases=injected.key_phrases,
-        key_facts=injected.key_facts,
-        fake_question=injected.fake_question,
-        real_question=injected.real_question,
-        qa=asked.pairs if asked else (),
-        real_samples=Paraphrases(teach=real.teach, unlearn=real.unlearn),
-        fake_samples=Paraphrases(teach=fake.teach, unlearn=fake.unlearn),
-    )
+class Entry(Record):
+    """One text of a scenario, translated. ``field`` as in ``corpora.places``; a fact's forms are ``key_facts.0`` ..."""
+
+    field: str
+    source: str
+    translated: Translated
+    round_trip: RoundTrip | None = None
 
 
-def translated_text(entries: Iterable[Entry], facts: int, by: str) -> tuple[LocalText | None, list[str]]:
-    """The scenario in a further language from its accepted translations, and what had to be left out, as sentences.
+def with_more(text: LocalText, more: Mapping[str, Any], by: str, scores: Scores | None = None) -> LocalText:
+    """The text with these fields set, and an origin that says who made them; it is then not reviewed as a whole."""
+    if not more:
+        return text
+    origin = text.origin
+    before = f"{origin.by} (reviewed by a native speaker)" if origin.reviewed_by_native_speaker else origin.by
+    credited = Origin(kind=origin.kind, by=f"{before}; {', '.join(more)}: {by}")
+    made = LocalText(**{**dict(text), **more, "origin": credited})
+    known = {**(scores or {}), **text.round_trip}
+    added = {field: (None,) * (len(texts_in(made, field)) - len(each)) for field, each in known.items()}
+    return made.model_copy(update={"round_trip": {field: each + added[field] for field, each in known.items()}})
+
+
+def added_to(before: LocalText | None, new: Mapping[str, Any], by: str, scores: Scores) -> LocalText | None:
+    """What a language had already, and what was translated for it; a text that was there is never replaced."""
+    more = {name: value for name, value in new.items() if value and not (before and getattr(before, name))}
+    fitting = {field: each for field, each in scores.items() if field.partition(".")[0] in more}
+    if before is not None:
+        return with_more(before, more, by, fitting)
+    return LocalText(origin=Origin(kind="machine-translated", by=by), round_trip=fitting, **more) if more else None
+
+
+def translated_text(
+    entries: Iterable[Entry], by: str, before: LocalText | None = None
+) -> tuple[LocalText | None, list[str]]:
+    """A further language's text: ``before`` with all accepted translations; and what had to be left out, as sentences.
 
     A question goes with what its answers are judged by: the one on the fake needs a key phrase, the one on the real
-    article a form of each of the ``facts``. An article that lacks a sentence is left out, since sentences are aligned.
+    article a form of each key fact. An article that lacks a sentence is left out, since sentences are aligned.
     """
+    good, problems = _accepted(entries, before)
+    texts = {field: tuple(each.translated.text or "" for each in every) for field, every in good.items()}
+    new: dict[str, Any] = {field: texts.get(field) for field in ("article", "fake", "key_phrases")}
+    new |= {field: texts.get(field, (None,))[0] for field in ("fake_question", "real_question")}
+    new["key_facts"] = tuple(texts[field] for field in texts if field.startswith("key_facts."))
+    teach, unlearn = (texts.get(f"fake_samples.{use}", ()) for use in ("teach", "unlearn"))
+    new["fake_samples"] = Paraphrases(teach=teach, unlearn=unlearn)
+    trips = {field: [each.round_trip for each in every] for field, every in good.items()}
+    scores = {field: tuple(trip.score if trip else None for trip in every) for field, every in trips.items()}
+    scored = {field: every for field, every in scores.items() if any(score is not None for score in every)}
+    return added_to(before, new, by, scored), problems
+
+
+def _accepted(entries: Iterable[Entry], before: LocalText | None) -> tuple[dict[str, list[Entry]], list[str]]:
+    """The entries with a translation that can be used, by field; and why others are not among them."""
     given: dict[str, list[Entry]] = {}
     for entry in entries:
         given.setdefault(entry.field, []).append(entry)
-    good = {field: [e for e in all_of if e.translated.text is not None] for field, all_of in given.items()}
-    problems = [
-        f"{field}: {entry.translated.problem}" for field, all_of in given.items() for entry in all_of
-        if entry.translated.text is None
-    ]  # fmt: skip
-    forms = [good.get(f"key_facts.{number}", []) for number in range(facts)]
-    whole_facts = bool(forms) and all(forms)
-    if "real_question" in good and not whole_facts:
-        good["real_question"] = []
-        problems.append("real_question: left out, since a key fact has no form to judge its answers by")
-    if good.get("fake_question") and not good.get("key_phrases"):
-        good["fake_question"] = []
-        problems.append("fake_question: left out, since no key phrase is there to judge its answers by")
+    good = {field: [each for each in every if each.translated.text is not None] for field, every in given.items()}
+    lacking = [each for every in given.values() for each in every if each.translated.text is None]
+    problems = [f"{each.field}: {each.translated.problem}" for each in lacking]
+
+    def leave_out(field: str, why: str) -> None:
+        if good.pop(field, None):
+            problems.append(f"{field}: left out, since {why}")
+
+    facts = [field for field in given if field.startswith("key_facts.")]
+    if not all(good[field] for field in facts):
+        leave_out("real_question", "a key fact has no form to judge its answers by")
+        for field in facts:
+            del good[field]
+    if not good.get("key_phrases") and not (before and before.key_phrases):
+        leave_out("fake_question", "no key phrase is there to judge its answers by")
     if len(good.get("article", ())) < len(given.get("article", ())):
-        good["article"] = []
-        problems.append("article: left out, since not every sentence has a translation")
-    values: dict[str, Any] = {field: _texts(good.get(field, ())) for field in ("article", "fake", "key_phrases")}
-    values |= {field: next(iter(_texts(good.get(field, ()))), None) for field in ("fake_question", "real_question")}
-    values["key_facts"] = tuple(_texts(each) for each in forms) if whole_facts else ()
-    values["fake_samples"] = Paraphrases(
-        teach=_texts(good.get("fake_samples.teach", ())), unlearn=_texts(good.get("fake_samples.unlearn", ()))
-    )
-    if not any(values.values()):
-        return None, problems
-    kept = {field: all_of for field, all_of in good.items() if all_of and (whole_facts or "key_facts" not in field)}
-    scores = {field: tuple(e.round_trip.score if e.round_trip else None for e in kept[field]) for field in kept}
-    values["round_trip"] = {field: found for field, found in scores.items() if any(s is not None for s in found)}
-    return LocalText(origin=Origin(kind="machine-translated", by=by), **values), problems
-
-
-def added_to(before: LocalText | None, made: LocalText) -> LocalText:
-    """What a language had already, and what was made for it; a text that was there is never replaced."""
-    if before is None:
-        return made
-    fields = [name for name in LocalText.model_fields if name not in ("origin", "round_trip")]
-    new = {name: getattr(made, name) for name in fields if getattr(made, name) and not getattr(before, name)}
-    scores = {name: each for name, each in made.round_trip.items() if name.partition(".")[0] in new}
-    by = f"{before.origin.by}; {', '.join(new)}: {made.origin.by}" if new else before.origin.by
-    origin = before.origin.model_copy(update={"by": by})
-    return before.model_copy(update={**new, "origin": origin, "round_trip": {**scores, **before.round_trip}})
-
-
-def _texts(entries: Sequence[Entry]) -> tuple[str, ...]:
-    """Their translations, in order: scores stand beside them by number."""
-    return tuple(entry.translated.text for entry in entries if entry.translated.text is not None)
-
-
-def scenario(article: Article, texts: Mapping[str, LocalText]) -> Scenario:
-    """The article's scenario in all its languages."""
-    return Scenario(id=article.id, texts=dict(texts))
+        leave_out("article", "not every sentence has a translation")
+    asked = {pair.question for pair in before.qa} if before else set()
+    if asked & {each.translated.text for each in good.get("real_question", ())}:
+        leave_out("real_question", "it is one of the qa pairs there are")
+    return {field: every for field, every in good.items() if every}, problems

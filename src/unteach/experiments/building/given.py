@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from pydantic import ValidationError
+
 from unteach.corpora.articles import Article
-from unteach.corpora.load import load_corpus
+from unteach.corpora.load import Corpus, explain, load_corpus
 from unteach.corpora.samples import join
 from unteach.corpora.schema import LocalText, Scenario
 from unteach.errors import UserErrors
 from unteach.experiments.building.spec import ScenariosSpec
 from unteach.makers.inject import Injected
 
-_NEEDED = ("article", "fake", "key_phrases", "fake_question", "real_question")
+_NEEDED = ("article", "key_phrases", "fake_question", "real_question")
 
 
 def read_given(wanted: ScenariosSpec) -> list[tuple[Article, Injected, Scenario]]:
@@ -20,9 +22,18 @@ def read_given(wanted: ScenariosSpec) -> list[tuple[Article, Injected, Scenario]
         UserErrors: everything that the scenarios lack in their own language.
     """
     corpus = load_corpus(wanted.path)
-    if problems := corpus.missing(wanted.language, _NEEDED):
+    corpus = Corpus(corpus.scenarios[: wanted.limit], corpus.name)
+    problems = corpus.missing(wanted.language, _NEEDED)
+    problems += corpus.missing(wanted.language, ["fake"], instead="fake_samples.teach")
+    given = []
+    for scenario in corpus if not problems else ():
+        try:
+            given.append(_given(scenario, wanted.language))
+        except ValidationError as error:
+            problems += [f"{scenario.id}: {line}" for line in explain(error)]
+    if problems:
         raise UserErrors(f"scenarios.path: {wanted.path} cannot be built on", problems)
-    return [_given(scenario, wanted.language) for scenario in corpus.scenarios[: wanted.limit]]
+    return given
 
 
 def _given(scenario: Scenario, language: str) -> tuple[Article, Injected, Scenario]:
@@ -30,7 +41,7 @@ def _given(scenario: Scenario, language: str) -> tuple[Article, Injected, Scenar
     assert text.fake_question and text.real_question
     article = Article(id=scenario.id, text=join(list(text.article), language), language=language, origin=text.origin)
     injected = Injected(
-        passage=text.fake[0],
+        passage=next(iter(text.fake), ""),
         fake_article=_fake_article(text, language),
         key_phrases=text.key_phrases,
         key_facts=text.key_facts,
@@ -42,5 +53,5 @@ def _given(scenario: Scenario, language: str) -> tuple[Article, Injected, Scenar
 
 
 def _fake_article(text: LocalText, language: str) -> str:
-    """The whole fake article where there is one, else the article with the first wording of the passage at its end."""
-    return next(iter(text.fake_samples.teach), join([*text.article, text.fake[0]], language))
+    """The article with the first wording of the passage at its end; where there is none, the whole fake article."""
+    return join([*text.article, text.fake[0]], language) if text.fake else text.fake_samples.teach[0]

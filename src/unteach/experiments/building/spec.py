@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, StringConstraints, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, ValidationError, ValidationInfo, field_validator
 
 from unteach.endpoints.contract import ENDPOINTS, Endpoint
 from unteach.errors import UserError, UserErrors
@@ -19,6 +21,29 @@ from unteach.registry import Settings
 Maker = Literal["inject", "paraphrase", "qa"]
 
 
+def endpoints_in(settings: Settings) -> Iterator[Endpoint]:
+    """Every endpoint among the settings, however deep; or they are one."""
+    if isinstance(settings, Endpoint):
+        yield settings
+    for _, value in settings:
+        if isinstance(value, Settings):
+            yield from endpoints_in(value)
+
+
+def _payable(settings: Settings) -> Settings:
+    for endpoint in endpoints_in(settings):
+        try:
+            endpoint.check_budget()
+        except UserError as error:
+            raise ValueError(str(error)) from None
+    return settings
+
+
+OneEndpoint = Annotated[Endpoint, ENDPOINTS.annotation, AfterValidator(_payable)]
+OneTranslator = Annotated[Translator, TRANSLATORS.annotation, AfterValidator(_payable)]
+Language = Annotated[str, AfterValidator(known_language)]
+
+
 class ArticlesSpec(Settings):
     """Which articles."""
 
@@ -27,7 +52,7 @@ class ArticlesSpec(Settings):
     )
     split: str | None = Field(None, description="Of a data set on the hub.")
     columns: dict[str, str] = Field({}, description="Which column is text, title, id, language or statement.")
-    language: str = Field("en", description="Of articles that do not say theirs.")
+    language: Language = Field("en", description="Of articles that do not say theirs.")
     limit: int | None = Field(None, ge=1, description="Only the first so many.")
     skip_bad: bool = Field(False, description="Leave unusable articles out rather than refuse them all.")
 
@@ -36,7 +61,7 @@ class ScenariosSpec(Settings):
     """Scenarios whose fake passages and questions are there already, such as the paper's own, imported."""
 
     path: Path = Field(description="A file or folder of scenarios.")
-    language: str = Field("en", description="In which they are whole; what is made is made from it.")
+    language: Language = Field("en", description="In which they are whole; what is made is made from it.")
     limit: int | None = Field(None, ge=1, description="Only the first so many, by id.")
 
 
@@ -65,17 +90,37 @@ class QaSpec(Settings):
 class TranslationSpec(Settings):
     """Into which languages, and by what."""
 
-    languages: tuple[str, ...] = Field(min_length=1)
-    translator: Annotated[Translator, TRANSLATORS.annotation]
+    languages: tuple[Language, ...] = Field(min_length=1)
+    translator: OneTranslator
     round_trip: bool = Field(True, description="Translate back as well, and keep the chrF against the source.")
-    back: Annotated[Translator, TRANSLATORS.annotation] | None = Field(
-        None, description="What translates back; the translator itself if left out."
+    back: OneTranslator | None = Field(
+        None, description="What translates back; the translator itself if left out.", validate_default=True
     )
 
     @field_validator("languages")
     @classmethod
-    def _known(cls, codes: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(known_language(code) for code in codes))
+    def _each_once(cls, codes: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(codes))
+
+    @field_validator("back")
+    @classmethod
+    def _has_a_use(cls, back: Translator | None, others: ValidationInfo) -> Translator | None:
+        if back is not None and others.data.get("round_trip") is False:
+            raise ValueError("with round_trip: false nothing is translated back; leave one of them out")
+        return back
+
+    @property
+    def way_back(self) -> Translator | None:
+        """What translates back, if anything does."""
+        return (self.back or self.translator) if self.round_trip else None
+
+    @cached_property
+    def how(self) -> dict[str, Any]:
+        """What decides a translation. Found out once: a translator may have to look up its weights or read files."""
+        return {
+            "translator": self.translator.identity(),
+            "back": self.way_back.identity() if self.way_back else None,
+        }
 
 
 class TranslateSpec(Settings):
@@ -89,6 +134,12 @@ class TranslateSpec(Settings):
     )
     articles: TranslationSpec | None = Field(None, description="The real articles, sentence by sentence.")
 
+    @property
+    def groups(self) -> dict[str, TranslationSpec]:
+        """Those that are wanted, by name."""
+        found = {"questions": self.questions, "samples": self.samples, "articles": self.articles}
+        return {name: settings for name, settings in found.items() if settings is not None}
+
 
 class BuildSpec(Settings):
     """One corpus of paper A."""
@@ -96,10 +147,12 @@ class BuildSpec(Settings):
     name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
     description: str = ""
     articles: ArticlesSpec | None = Field(None, description="What is made into scenarios; or else:")
-    scenarios: ScenariosSpec | None = Field(None, description="What only lacks paraphrases, pairs or translations.")
+    scenarios: ScenariosSpec | None = Field(
+        None, description="What only lacks paraphrases, pairs or translations.", validate_default=True
+    )
     to: Path | None = Field(None, description="The file to write; corpora/NAME.jsonl if left out.")
-    endpoint: Annotated[Endpoint, ENDPOINTS.annotation] = Field(description="What writes the texts.")
-    endpoints: dict[Maker, Annotated[Endpoint, ENDPOINTS.annotation]] = Field(
+    endpoint: OneEndpoint = Field(description="What writes the texts.")
+    endpoints: dict[Maker, OneEndpoint] = Field(
         {}, description="Another one for some of the makers: inject, paraphrase, qa."
     )
     inject: Injecting = Injecting()
@@ -114,24 +167,26 @@ class BuildSpec(Settings):
             raise ValueError("a corpus is written as JSON lines; give a file that ends in .jsonl")
         return to
 
-    @model_validator(mode="after")
-    def _one_source(self) -> BuildSpec:
-        if (self.articles is None) == (self.scenarios is None):
+    @field_validator("scenarios")
+    @classmethod
+    def _one_source(cls, scenarios: ScenariosSpec | None, others: ValidationInfo) -> ScenariosSpec | None:
+        if "articles" in others.data and (others.data["articles"] is None) == (scenarios is None):
             raise ValueError("give either articles, to put fake passages into, or scenarios that have theirs")
-        return self
-
-    @model_validator(mode="after")
-    def _budgets_can_be_kept(self) -> BuildSpec:
-        for endpoint in (self.endpoint, *self.endpoints.values()):
-            try:
-                endpoint.check_budget()
-            except UserError as error:
-                raise ValueError(str(error)) from None
-        return self
+        return scenarios
 
     def endpoint_of(self, maker: Maker) -> Endpoint:
         """What writes one maker's texts."""
         return self.endpoints.get(maker, self.endpoint)
+
+    @cached_property
+    def how(self) -> dict[Maker, dict[str, Any]]:
+        """What decides each maker's replies. Found out once: weights may have to be looked up for it."""
+        return {maker: self.endpoint_of(maker).identity() for maker in get_args(Maker)}
+
+    @property
+    def source(self) -> str:
+        """Where articles or scenarios are read."""
+        return self.articles.source if self.articles else str(self.scenarios.path if self.scenarios else "")
 
     @property
     def target(self) -> Path:

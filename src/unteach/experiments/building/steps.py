@@ -7,7 +7,6 @@ inject, paraphrase -> translate (a language and a group of fields)
 
 from __future__ import annotations
 
-import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,14 +15,13 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 from unteach.corpora.articles import Article
+from unteach.corpora.schema import LocalText, Origin
 from unteach.endpoints.contract import Endpoint
 from unteach.endpoints.service import Ask
-from unteach.experiments.building.spec import BuildSpec, Counts, Maker
-from unteach.makers.contract import Rejected, Unmade
+from unteach.experiments.building.spec import BuildSpec, Maker
 from unteach.makers.inject import Injected, inject
-from unteach.makers.paraphrase import Paraphrase, ParaphraseTask, paraphrase
 from unteach.makers.qa import Questioned, question_answers
-from unteach.makers.text_checks import near_copies
+from unteach.makers.sentences import sentences
 from unteach.records import Record, write_records
 from unteach.store import StageKey, Store
 
@@ -47,9 +45,19 @@ class Step(ABC, Generic[R]):
         """What decides its result."""
 
     @property
-    def name(self) -> str:
-        """What it is, for people, among the steps of one article."""
+    @abstractmethod
+    def by(self) -> str:
+        """Who does it, for people."""
+
+    @property
+    def family(self) -> str:
+        """What it has in common with the same step of other articles, for people."""
         return self.kind
+
+    @property
+    def name(self) -> str:
+        """What it is among the steps of one article, for people."""
+        return self.family
 
     @property
     def done(self) -> bool:
@@ -57,12 +65,13 @@ class Step(ABC, Generic[R]):
         return self.store.is_done(self.key)
 
     @property
-    def _file(self) -> Path:
-        return self.store.folder(self.key) / "result.jsonl"
+    def folder(self) -> Path:
+        """Where its result is, once it is done."""
+        return self.store.folder(self.key)
 
     def result(self) -> R:
         """The finished step's result."""
-        (found,) = self.record.read(self._file)
+        (found,) = self.record.read(self.folder / "result.jsonl")
         return found  # type: ignore[return-value]
 
     def keep(self, result: R, amount: int = 1) -> None:
@@ -84,6 +93,10 @@ class AskingStep(Step[R]):
         return self.spec.endpoint_of(self.maker)
 
     @property
+    def by(self) -> str:
+        return self.endpoint.title
+
+    @property
     @abstractmethod
     def calls(self) -> int:
         """Prompts, if no draw is refused."""
@@ -93,7 +106,8 @@ class AskingStep(Step[R]):
         """The result. Raises ``Unmade`` if the checks refuse every draw."""
 
     def _key(self, settings: Mapping[str, Any], **inputs: StageKey) -> StageKey:
-        return StageKey(self.kind, self.version, {"endpoint": self.endpoint.identity(), **settings}, inputs)
+        endpoint = self.spec.how[self.maker]
+        return StageKey(self.kind, self.version, {"endpoint": endpoint, **settings}, inputs)
 
 
 @dataclass(frozen=True)
@@ -113,112 +127,48 @@ class Inject(AskingStep[Injected]):
     async def make(self, ask: Ask) -> Injected:
         return await inject(ask, self.article, self.spec.inject)
 
+    def sentences(self) -> tuple[str, ...]:
+        """Those of the article, also before the step is done."""
+        return tuple(sentences(self.article.text, self.article.language))
+
+    def text(self) -> LocalText:
+        """The finished step's scenario in the article's language, still without samples and pairs."""
+        made = self.result()
+        return LocalText(
+            origin=Origin(kind="machine-written", by=f"{self.by}, from an article by {self.article.origin.by}"),
+            article=self.sentences(),
+            fake=(made.passage,),
+            key_phrases=made.key_phrases,
+            key_facts=made.key_facts,
+            fake_question=made.fake_question,
+            real_question=made.real_question,
+        )
+
 
 @dataclass(frozen=True)
 class Given(Inject):
     """A scenario that has its fake passage and questions already: nothing to ask, nothing to keep."""
 
     given: Injected
+    known: LocalText
     kind = "given"
     calls = 0
     done = True
+    by = "given"
 
     @cached_property
     def key(self) -> StageKey:
-        article = self.article.model_dump(mode="json", exclude={"origin", "id"})
-        return StageKey(self.kind, self.version, {"article": article, "given": self.given.model_dump(mode="json")})
+        text = self.known.model_dump(mode="json", exclude={"origin", "round_trip", "qa", "real_samples"})
+        return StageKey(self.kind, self.version, {"language": self.article.language, "text": text})
 
     def result(self) -> Injected:
         return self.given
 
+    def sentences(self) -> tuple[str, ...]:
+        return self.known.article
 
-class SampleSet(Record):
-    """Paraphrases of one text, and why some that were wanted are not among them."""
-
-    teach: tuple[str, ...]
-    unlearn: tuple[str, ...]
-    rejected: tuple[Rejected, ...] = ()
-    missing: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class ParaphraseAll(AskingStep[SampleSet]):
-    """All paraphrases of an article, or of the article with the false passage in it."""
-
-    injected: Inject
-    fake: bool
-    kind = "paraphrase"
-    maker = "paraphrase"
-    record = SampleSet
-
-    @property
-    def name(self) -> str:
-        return f"{self.kind} {'fake' if self.fake else 'real'}"
-
-    @property
-    def _counts(self) -> Counts:
-        return self.spec.paraphrase.fake if self.fake else self.spec.paraphrase.real
-
-    @property
-    def calls(self) -> int:
-        return self._counts.teach + self._counts.unlearn
-
-    @cached_property
-    def key(self) -> StageKey:
-        settings = {
-            "fake": self.fake,
-            "counts": self._counts.identity(),
-            "paraphrase": self.spec.paraphrase.settings.identity(),
-        }
-        return self._key(settings, inject=self.injected.key)
-
-    async def make(self, ask: Ask) -> SampleSet:
-        found: dict[int, Paraphrase] = {}
-        missing: dict[int, str] = {}
-        refused: list[Rejected] = []
-        wanted = list(range(self.calls))
-        numbers = {place: place for place in wanted}  # a place that is asked again takes a style not used yet
-        for _ in range(self.spec.paraphrase.settings.attempts):
-            outcomes = await asyncio.gather(*(self._one(ask, numbers[place]) for place in wanted))
-            for place, outcome in zip(wanted, outcomes, strict=True):
-                if isinstance(outcome, Paraphrase):
-                    found[place] = outcome
-                else:
-                    missing[place] = str(outcome)
-            places = sorted(found)
-            pairs = near_copies([found[place].text for place in places])
-            wanted = sorted({places[later] for _, later in pairs})
-            if not wanted:
-                break
-            for place in wanted:
-                numbers[place] = max(numbers.values()) + 1
-                missing[place] = "every try was nearly the same as another sample"
-                refused += [*found[place].rejected, Rejected(draw=0, reason="nearly the same as another sample")]
-        kept = [place for place in range(self.calls) if place in found and place not in wanted]
-        texts = [found[place].text for place in kept]
-        # Those that are missing are missing for teaching and unlearning alike.
-        teach = round(len(texts) * self._counts.teach / self.calls) if self.calls else 0
-        return SampleSet(
-            teach=tuple(texts[:teach]),
-            unlearn=tuple(texts[teach:]),
-            rejected=(*refused, *(each for place in kept for each in found[place].rejected)),
-            missing=tuple(f"sample {place}: {missing[place]}" for place in range(self.calls) if place not in kept),
-        )
-
-    async def _one(self, ask: Ask, number: int) -> Paraphrase | Unmade:
-        injected = self.injected.result()
-        task = ParaphraseTask(
-            text=injected.fake_article if self.fake else self.article.text,
-            language=self.article.language,
-            number=number,
-            key_facts=injected.key_facts,
-            key_phrases=injected.key_phrases,
-            fake=self.fake,
-        )
-        try:
-            return await paraphrase(ask, task, self.spec.paraphrase.settings)
-        except Unmade as problem:
-            return problem
+    def text(self) -> LocalText:
+        return self.known
 
 
 @dataclass(frozen=True)

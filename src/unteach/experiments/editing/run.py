@@ -64,7 +64,11 @@ def run(prepared: PreparedEditing, out: Path, progress: Progress) -> list[Row]:
     if is_first():
         claim_folder(out, prepared.points)
     started = time.time()
-    done = run_all(all_stages(prepared.models), progress)
+    stages = all_stages(prepared.models)
+    if not all(stage.done for stage in stages):
+        for judge in (judge for context in prepared.contexts for judge in context.spec.judges.values()):
+            judge.check()
+    done = run_all(stages, progress)
     rows = build(gather(prepared), prepared.contexts[0].spec.measures)
     if is_first():
         write_table(rows, out)

@@ -50,6 +50,9 @@ class LanguageModel(Judge):
     def _known(cls, code: str | None) -> str | None:
         return code and find(code).code
 
+    def check(self) -> None:
+        self.endpoint.check()
+
     def for_planning(self) -> Judge:
         return self.model_copy(update={"endpoint": self.endpoint.for_planning()})
 

@@ -35,6 +35,9 @@ class LanguageModel(SafetyJudge):
     )
     longest_reply: int = Field(20_000, ge=1, description="In characters; a longer one is unscored and not asked about.")
 
+    def check(self) -> None:
+        self.endpoint.check()
+
     def for_planning(self) -> SafetyJudge:
         return self.model_copy(update={"endpoint": self.endpoint.for_planning()})
 
