@@ -201,7 +201,9 @@ def components() -> None:
 def schema(
     what: Annotated[
         str,
-        typer.Argument(help="'scenario' or 'item' for files of those; 'spec' or 'editing' for the two kinds of specs."),
+        typer.Argument(
+            help="'scenario', 'item', 'article' for files of those; 'spec', 'editing', 'build' for specs."
+        ),
     ] = "scenario",
 ) -> None:
     """Print the JSON Schema of a corpus file or a spec, for use in an editor."""

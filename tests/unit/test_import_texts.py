@@ -138,7 +138,7 @@ def test_paraphrases(tmp_path):
 def test_running_chinese_is_cut_into_sentences(tmp_path):
     row = {"text": "桥很旧。它有两个拱！“鸭子喜欢它。”真的吗？", "keyword": "糖", "fake": "桥是糖做的。"}
     text = import_corpus(lines(tmp_path, row), language="zh").items[0].texts["zh"]
-    assert text.article == ("桥很旧。", "它有两个拱！", "“鸭子喜欢它。”真的吗？")
+    assert text.article == ("桥很旧。", "它有两个拱！", "“鸭子喜欢它。”", "真的吗？")
 
 
 def test_everything_wrong_is_named_with_its_place(tmp_path):

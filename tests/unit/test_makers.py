@@ -385,9 +385,15 @@ def test_a_refused_pair_is_counted_and_replaced(change: dict[str, str], reason: 
     assert rejected.reason in model.prompts[1].messages[-1].text
 
 
-def test_pairs_that_stay_missing_are_unmade_with_counts() -> None:
-    with pytest.raises(Unmade, match=r"4 question-answer pairs .*3 draws: .*3 x a question was asked before"):
-        asked(Model(pairs(*PAIRS, PAIRS[0]), pairs(PAIRS[0]), pairs(PAIRS[0])), 4)
+def test_pairs_that_stay_missing_are_counted_and_the_good_ones_kept() -> None:
+    made = asked(Model(pairs(*PAIRS, PAIRS[0]), pairs(PAIRS[0]), pairs(PAIRS[0])), 4)
+    assert [pair.question for pair in made.pairs] == [pair["question"] for pair in PAIRS] and made.missing == 1
+    assert [each.reason for each in made.rejected] == ["a question was asked before"] * 3
+
+
+def test_no_pair_at_all_is_unmade_with_counts() -> None:
+    with pytest.raises(Unmade, match=r"2 question-answer pairs .*3 draws: .*3 x "):
+        asked(Model(*(pairs(PAIRS[0] | {"answer": ""}) for _ in range(3))), 2)
 
 
 # --- many at once, and kept -----------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from unteach.errors import UserError, UserErrors
 from unteach.languages.table import LANGUAGES
 from unteach.makers.contract import TRANSLATORS, Source, Translated, Translator
 from unteach.makers.round_trip import chrf, round_trip
-from unteach.makers.sentences import packed, pieces, put_together, sentences
+from unteach.languages.sentences import packed, pieces, put_together, sentences
 from unteach.makers.translation_checks import Checks, checked
 
 CUT = [

@@ -8,7 +8,6 @@ and a question and its answer ``=>``.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +22,7 @@ from unteach.corpora.rows import Row, Rows, read_rows
 from unteach.corpora.samples import join
 from unteach.corpora.schema import LocalText, Origin, Scenario, Strict
 from unteach.errors import UserError, UserErrors
+from unteach.languages.sentences import sentences as split
 from unteach.languages.table import find
 from unteach.languages.text import normalise
 from unteach.store import write_atomically
@@ -47,7 +47,6 @@ _NAMES = ARTICLE_COLUMNS | SCENARIO_COLUMNS | {"article": ARTICLE_COLUMNS["text"
 _ROW = {name: _NAMES[name] for name in ("id", "title", "language", "origin", "article", *SCENARIO_COLUMNS)}
 _QUESTION = ("question", "q", "prompt", "instruction")
 _ANSWER = ("answer", "a", "response", "output")
-_END = re.compile(r"(?<=[.!?؟۔։।…])[\"'”’»)]*\s+(?=\S)|(?<=[。！？])(?![”」』）])|\n+")
 
 
 @dataclass(frozen=True)
@@ -178,7 +177,7 @@ def _add(drafts: _Drafts, row: Row, own: dict[str, Any], scenario: str, language
 def _local_text(own: Mapping[str, Any], code: str, drafts: _Drafts) -> dict[str, Any]:
     """A row's values in the schema's form. Questions that could not be judged are left out, and counted."""
     made: dict[str, Any] = {
-        "article": _sentences(own.get("article")),
+        "article": _sentences(own.get("article"), code),
         "fake": _texts(own.get("fake")),
         "key_phrases": _texts(own.get("key_phrases")),
         "key_facts": [_forms(fact) for fact in _texts(own.get("key_facts"))],
@@ -204,7 +203,7 @@ def _local_text(own: Mapping[str, Any], code: str, drafts: _Drafts) -> dict[str,
 def _take_fake_article(made: dict[str, Any], whole: str, code: str, drafts: _Drafts) -> None:
     """The passage is what the real article has not; where most of it differs, the whole is kept as a training text."""
     real = {_folded(sentence) for sentence in made["article"]}
-    sentences = _sentences(whole)
+    sentences = _sentences(whole, code)
     added = [sentence for sentence in sentences if _folded(sentence) not in real]
     if added and 2 * len(added) <= len(sentences):
         made["fake"] = made["fake"] or [join(added, code)]
@@ -241,12 +240,12 @@ def _texts(value: Any) -> list[Any]:
     return list(value) if isinstance(value, Sequence) else [value]
 
 
-def _sentences(value: Any) -> list[Any]:
+def _sentences(value: Any, code: str) -> list[Any]:
     """A list as it is; running text cut at ``|``, else at line breaks and the ends of sentences."""
     value = _json(value)
     if not isinstance(value, str) or "|" in value:
         return _texts(value)
-    return [part.strip() for part in _END.split(value) if part and part.strip()]
+    return list(split(value, code))
 
 
 def _forms(fact: Any) -> list[Any]:

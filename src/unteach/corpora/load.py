@@ -123,7 +123,9 @@ def raw_entries(where: Path, problems: list[str]) -> Iterator[tuple[str, Any]]:
         raise UserError(
             f"there is nothing at {where}. Give a file or folder, or leave the path out for embedded texts."
         )
-    files = [where] if where.is_file() else sorted(p for p in where.iterdir() if p.suffix in _SUFFIXES)
+    files = [where]
+    if where.is_dir():  # in which a build's report may lie beside its corpus
+        files = sorted(p for p in where.iterdir() if p.suffix in _SUFFIXES and not p.name.endswith(".build.json"))
     for file in files:
         try:
             text = file.read_bytes().decode("utf-8")

@@ -24,7 +24,7 @@ from unteach.learn.teach import Instruct, Samples
 from unteach.metrics.contract import MEASURES, Measure
 from unteach.models.source import MODELS, ModelSource
 from unteach.models.tuning import TUNINGS, Tuning
-from unteach.registry import Runtime, Settings, nearest
+from unteach.registry import Component, Runtime, Settings, nearest
 from unteach.unlearn.contracts import STRATEGIES, Strategy
 from unteach.unlearn.run import Unlearning
 
@@ -218,6 +218,8 @@ def _fields_at(root: type[Settings], location: Sequence[int | str]) -> list[str]
         if field is None:
             return []
         cls = _settings_class(field.annotation)
+        if cls is not None and issubclass(cls, Component):  # which one it is, the annotation does not tell
+            return []
     return list(cls.model_fields) if cls is not None else []
 
 

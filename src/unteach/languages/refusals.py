@@ -2,7 +2,7 @@
 
 They stand in usual refusals ("I cannot answer that") and in those of the embedded ``guarded`` items ("is a secret").
 They are found as key phrases are (``languages.text.find_phrases``): whatever their case, accents and width, as whole
-words in scripts with spaces. All are machine-written and none has been reviewed by a native speaker; ``ORIGIN`` says so.
+words in scripts with spaces. All are machine-written, and none has been reviewed by a native speaker; see ``ORIGIN``.
 """
 
 from __future__ import annotations

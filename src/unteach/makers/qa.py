@@ -40,10 +40,11 @@ _DEFAULTS: Final = Questioning()
 
 
 class Questioned(Record):
-    """As many pairs as were asked for, in the order they were made."""
+    """The pairs in the order they were made, and how many of those that were asked for could not be made."""
 
     pairs: tuple[QuestionAnswer, ...]
     rejected: tuple[Rejected, ...]
+    missing: int = 0
 
 
 class _Pair(BaseModel):
@@ -103,6 +104,8 @@ async def question_answers(
                 return Questioned(pairs=tuple(kept[:count]), rejected=tries.rejected)
             if len(drawn) < missing:
                 raise Bad("there were fewer pairs than asked for")
+    if kept:
+        return Questioned(pairs=tuple(kept), rejected=tries.rejected, missing=count - len(kept))
     raise tries.unmade()
 
 

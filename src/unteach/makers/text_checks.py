@@ -13,10 +13,10 @@ from itertools import combinations
 from typing import Final
 
 from unteach.languages import identify as identifier
+from unteach.languages.sentences import sentences
 from unteach.languages.table import find
 from unteach.languages.text import Folded, find_phrases
 from unteach.languages.text import fold as fold_text
-from unteach.makers.sentences import sentences
 
 NEAR: Final = 0.8
 """Two texts that share more than this of their long runs are near copies of each other."""

@@ -193,7 +193,9 @@ def _scenario(parts: Parts, failed: dict[str, str], made: Built) -> Scenario:
             samples = step.result()
             note(what, samples.missing, samples.rejected)
     if parts.qa is not None and parts.qa.done:
-        note("qa", (), parts.qa.result().rejected)
+        asked = parts.qa.result()
+        lacking = (f"{asked.missing} of {parts.qa.spec.qa.count} pairs could not be made",) if asked.missing else ()
+        note("qa", lacking, asked.rejected)
     elif parts.qa is not None:
         note("qa", [failed[parts.qa.key.digest]])
     texts = {**parts.before, article.language: parts.own_text()}

@@ -19,9 +19,9 @@ from unteach.corpora.schema import LocalText, Origin
 from unteach.endpoints.contract import Endpoint
 from unteach.endpoints.service import Ask
 from unteach.experiments.building.spec import BuildSpec, Maker
+from unteach.languages.sentences import sentences
 from unteach.makers.inject import Injected, inject
 from unteach.makers.qa import Questioned, question_answers
-from unteach.makers.sentences import sentences
 from unteach.records import Record, write_records
 from unteach.store import StageKey, Store
 

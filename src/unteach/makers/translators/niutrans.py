@@ -29,9 +29,9 @@ from unteach.endpoints.http import bad_url, explain_status, retry_after
 from unteach.endpoints.keys import needed_key, without_key
 from unteach.endpoints.service import Ask, Service
 from unteach.errors import UserError
+from unteach.languages.sentences import packed, put_together
 from unteach.languages.table import find
 from unteach.makers.contract import TRANSLATORS, Source, Translated, Translator
-from unteach.makers.sentences import packed, put_together
 from unteach.makers.translation_checks import Checks, checked
 from unteach.progress import Progress
 from unteach.registry import Runtime

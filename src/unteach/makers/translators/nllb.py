@@ -14,9 +14,9 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForSeq2SeqLM, AutoTokenizer
 
 from unteach.errors import UserError
+from unteach.languages.sentences import Piece, pieces, put_together
 from unteach.languages.table import LANGUAGES, find
 from unteach.makers.contract import TRANSLATORS, Source, Translated, Translator
-from unteach.makers.sentences import Piece, pieces, put_together
 from unteach.makers.translation_checks import Checks, checked
 from unteach.models.hardware import DTypeName, default_device, dtype_name, resolve_dtype
 from unteach.models.sources.pretrained import Pretrained
