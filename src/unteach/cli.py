@@ -201,9 +201,7 @@ def components() -> None:
 def schema(
     what: Annotated[
         str,
-        typer.Argument(
-            help="'scenario', 'item', 'article' for files of those; 'spec', 'editing', 'build' for specs."
-        ),
+        typer.Argument(help="'scenario', 'item', 'article' for files of those; 'spec', 'editing', 'build' for specs."),
     ] = "scenario",
 ) -> None:
     """Print the JSON Schema of a corpus file or a spec, for use in an editor."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
 from rich.table import Table
 
 from unteach.terminal import bars, console, errors, escaped, quiet_libraries
@@ -69,7 +70,7 @@ def _print_plan(prepared: Build) -> None:
     table.add_column("by", overflow="fold")
     for amount in amounts:
         table.add_row(amount.step, f"{amount.every:,} {amount.unit}", f"{amount.left:,}", escaped(amount.by))
-    console.print(table)
+    _wide().print(table)
     if any(amount.left for amount in amounts):
         _say("Prompts as if no text were refused. A translation is of an article's texts of a kind, into one language.")
     else:
@@ -81,7 +82,7 @@ def _print_built(built: Built, articles: int) -> None:
         table = Table("texts refused by the checks, and asked for again", "count")
         for reason, count in built.rejected.most_common(_SHOWN):
             table.add_row(escaped(reason), f"{count:,}")
-        console.print(table)
+        _wide().print(table)
     missing: dict[str, list[Lack]] = {}
     for lack in built.lacks:
         missing.setdefault(lack.what, []).append(lack)
@@ -93,3 +94,7 @@ def _print_built(built: Built, articles: int) -> None:
 
 def _say(line: str) -> None:
     console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _wide() -> Console:
+    return Console(width=max(console.width, 118))  # names cut short would be of no use
