@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from unteach.corpora.load import load_corpus
 from unteach.errors import UserError, UserErrors
+from unteach.languages.sentences import packed, pieces, put_together, sentences
 from unteach.languages.table import LANGUAGES
 from unteach.makers.contract import TRANSLATORS, Source, Translated, Translator
 from unteach.makers.round_trip import chrf, round_trip
-from unteach.languages.sentences import packed, pieces, put_together, sentences
 from unteach.makers.translation_checks import Checks, checked
 
 CUT = [
