@@ -221,7 +221,12 @@ def test_a_reply_that_is_sent_twice_is_not_taken_for_the_next() -> None:
 
 def test_an_interruption_leaves_the_replies_on_their_way_kept(tmp_path) -> None:
     program = tmp_path / "program.py"
-    program.write_text(_PROGRAM.replace("except BudgetReached as reached:", "except KeyboardInterrupt:"))
+    interruptible = (
+        "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a background job is not
+    )
+    program.write_text(
+        interruptible + _PROGRAM.replace("except BudgetReached as reached:", "except KeyboardInterrupt:")
+    )
     asked = texts(40)
     with FaultyServer(delay_s=0.5) as server:
         told = json.dumps([endpoint(server, concurrency=4).model_dump(mode="json"), asked])

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import time
 
 import pytest
 from pydantic import BaseModel, ConfigDict
-from serving import serving
+from serving import Server
 
 from unteach.endpoints.contract import ENDPOINTS, Message, Prompt, Refused
 from unteach.endpoints.replies import Replies
@@ -40,27 +39,22 @@ async def colour(ask: Ask, question: str) -> str:
     return form.colour
 
 
-def test_replies_are_kept_and_the_same_without_the_server(tmp_path, monkeypatch) -> None:
+def test_replies_are_kept_and_the_same_without_the_server(server: Server, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("UNTEACH_REPLIES", str(tmp_path / "replies.sqlite"))
     prompts = [Prompt(messages=(Message(role="user", text=question),)) for question in QUESTIONS]
     prompts.append(Prompt(messages=(Message(role="system", text="Answer in one word."), *prompts[0].messages)))
-    with serving(tmp_path) as server:
-        endpoint = ENDPOINTS.parse(server.endpoint(max_tokens=16))
-        with Service(endpoint) as service:
-            started = time.monotonic()
-            replies = list(service.ask(prompts))
-            forms = list(service.map(colour, ["Which colour is grass?"]))
-            took = time.monotonic() - started
-        drawing = ENDPOINTS.parse(server.endpoint(temperature=1.0, seed=1, max_tokens=12, concurrency=1))
-        with Service(drawing) as service:
-            drawn = list(service.ask([prompts[2].model_copy(update={"draw": draw}) for draw in range(2)]))
-        unknown = ENDPOINTS.parse(server.endpoint(model="another", attempts=1))
-        with pytest.raises((Refused, UserError)), Service(unknown) as service:
-            list(service.ask(prompts[:1]))
-        process = server.process
-    assert process.returncode is not None
-    with pytest.raises(ProcessLookupError):
-        os.kill(process.pid, 0)
+    endpoint = ENDPOINTS.parse(server.endpoint(max_tokens=16))
+    with Service(endpoint) as service:
+        started = time.monotonic()
+        replies = list(service.ask(prompts))
+        forms = list(service.map(colour, ["Which colour is grass?"]))
+        took = time.monotonic() - started
+    drawing = ENDPOINTS.parse(server.endpoint(temperature=1.0, seed=1, max_tokens=12, concurrency=1))
+    with Service(drawing) as service:
+        drawn = list(service.ask([prompts[2].model_copy(update={"draw": draw}) for draw in range(2)]))
+    unknown = ENDPOINTS.parse(server.endpoint(model="another", attempts=1))
+    with pytest.raises((Refused, UserError)), Service(unknown) as service:
+        list(service.ask(prompts[:1]))
 
     assert "Paris" in replies[0].text
     assert all(reply.tokens_in and reply.tokens_out and reply.tokens_out <= 16 for reply in replies)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from serving import Server, serving
+from serving import Server
 
 from unteach.corpora.articles import Article
 from unteach.corpora.load import load_corpus
@@ -34,12 +34,6 @@ ARTICLE = Article(
 )
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    with serving(tmp_path_factory.mktemp("served")) as running:
-        yield running
-
-
 @pytest.fixture(autouse=True)
 def _own_replies(tmp_path, monkeypatch):
     monkeypatch.setenv("UNTEACH_REPLIES", str(tmp_path / "replies.sqlite"))
@@ -50,12 +44,12 @@ def kept() -> int:
 
 
 def test_makers_make_a_text_or_say_why_not(server: Server) -> None:
-    endpoint = ENDPOINTS.parse(server.endpoint(max_tokens=48))
+    endpoint = ENDPOINTS.parse(server.endpoint(max_tokens=24))
     (injected,) = inject_all(endpoint, [ARTICLE], Injecting(attempts=1))
     assert isinstance(injected, Unmade) and "1 x" in str(injected)  # a form is beyond a base model of this size
     (pairs,) = question_answers_all(endpoint, [ARTICLE], count=1, settings=Questioning(attempts=1))
     assert isinstance(pairs, Unmade)
-    loose = Paraphrasing(attempts=3, shortest=0.01, longest=50, most_copied=1, own_language=0)
+    loose = Paraphrasing(attempts=1, shortest=0.01, longest=50, most_copied=1, own_language=0)
     tasks = [ParaphraseTask(text=ARTICLE.text, language="en", number=number) for number in range(2)]
     samples = paraphrase_all(endpoint, tasks, loose)
     assert all(isinstance(sample, Paraphrase | Unmade) and str(sample) for sample in samples)

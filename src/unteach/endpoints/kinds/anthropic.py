@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+from functools import cache
 from typing import Annotated, Any, Literal, NoReturn, Self
 
-import anthropic as sdk
 from pydantic import ConfigDict, Field, JsonValue, field_validator, model_validator
 
 from unteach.endpoints.contract import ENDPOINTS, Again, Client, Completion, Endpoint, Prompt, Refused
@@ -103,10 +104,17 @@ class Anthropic(Endpoint):
         return _Client(self, key_for(self.variable, self.keyring, self.title))
 
 
+@cache
+def _sdk() -> Any:
+    """Imported when a client is opened: it takes a second, which no other command should wait for."""
+    return importlib.import_module("anthropic")
+
+
 class _Client(Client):
     def __init__(self, endpoint: Anthropic, key: str | None) -> None:
         self._endpoint, self._key = endpoint, key
         self._enforces = endpoint.structured != "none"
+        sdk = _sdk()
         self._sdk = sdk.AsyncAnthropic(
             api_key=key or "none",  # with key and address given, the SDK's own variables and profiles are not looked at
             base_url=endpoint.base_url,
@@ -148,16 +156,16 @@ class _Client(Client):
         further = {"temperature": endpoint.temperature} if endpoint.sends_temperature else {}
         try:
             return await self._sdk.messages.create(**body, extra_body={**further, **endpoint.extra})
-        except (sdk.AnthropicError, ValueError, RecursionError) as error:  # it reads what came as JSON, and no more
+        except (_sdk().AnthropicError, ValueError, RecursionError) as error:  # it reads what came as JSON, and no more
             failed = error
         # Raised here, as an exception shows the one beside which it was raised: a server may have repeated the key.
-        if isinstance(failed, sdk.APIStatusError):
+        if isinstance(failed, _sdk().APIStatusError):
             self._explain(failed)
         cause = failed.__cause__ or failed
         told = without_key(f"{type(cause).__name__}: {cause}", self._key)
         raise Again(f"the connection or the reply broke ({told})", lost=type(cause).__name__ not in _NEVER_SENT)
 
-    def _explain(self, error: sdk.APIStatusError) -> NoReturn:
+    def _explain(self, error: Any) -> NoReturn:
         endpoint = self._endpoint
         status, told = error.status_code, without_key(error.message, self._key)
         if status == 400 and "credit balance" in told:  # said of the account, not of the prompt

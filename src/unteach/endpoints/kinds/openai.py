@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
+from functools import cache
 from typing import Annotated, Any, Literal, NoReturn
 
-import openai as sdk
 from pydantic import ConfigDict, Field, JsonValue, field_validator
 
 from unteach.endpoints.contract import ENDPOINTS, Again, Client, Completion, Endpoint, Prompt, Refused
@@ -102,10 +103,17 @@ class OpenAI(Endpoint):
         return _Client(self, key_for(self.variable, self.keyring, self.title))
 
 
+@cache
+def _sdk() -> Any:
+    """Imported when a client is opened: it takes a second, which no other command should wait for."""
+    return importlib.import_module("openai")
+
+
 class _Client(Client):
     def __init__(self, endpoint: OpenAI, key: str | None) -> None:
         self._endpoint, self._key = endpoint, key
         self._ways: list[str] = list(_WAYS) if endpoint.structured == "auto" else [endpoint.structured]
+        sdk = _sdk()
         self._sdk = sdk.AsyncOpenAI(
             api_key=key or "none",
             base_url=endpoint.base_url,
@@ -148,16 +156,16 @@ class _Client(Client):
             body["seed"] = endpoint.seed + prompt.draw
         try:
             return await self._sdk.chat.completions.create(**body, extra_body=endpoint.extra)
-        except (sdk.OpenAIError, ValueError, RecursionError) as error:  # it reads what came as JSON, and no more
+        except (_sdk().OpenAIError, ValueError, RecursionError) as error:  # it reads what came as JSON, and no more
             failed = error
         # Raised here, as an exception shows the one beside which it was raised: a server may have repeated the key.
-        if isinstance(failed, sdk.APIStatusError):
+        if isinstance(failed, _sdk().APIStatusError):
             self._explain(failed)
         cause = failed.__cause__ or failed
         told = without_key(f"{type(cause).__name__}: {cause}", self._key)
         raise Again(f"the connection or the reply broke ({told})", lost=type(cause).__name__ not in _NEVER_SENT)
 
-    def _explain(self, error: sdk.APIStatusError) -> NoReturn:
+    def _explain(self, error: Any) -> NoReturn:
         endpoint = self._endpoint
         status, told = error.status_code, without_key(error.message, self._key)
         if error.code == "insufficient_quota":  # comes as a 429, but no waiting helps
