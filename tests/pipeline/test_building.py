@@ -5,6 +5,7 @@ import math
 from pathlib import Path
 
 import pytest
+import yaml
 from author import Author, Served, Writer, mirrored
 
 from unteach.corpora.check import check_corpus
@@ -184,7 +185,13 @@ def test_all_problems_of_a_spec_are_told_at_once(tmp_path):
 
 def test_the_specs_that_are_shipped_can_be_read():
     for path in sorted(ARTICLES.parent.glob("*.yaml")):
-        assert read_build_spec(path).target == Path("corpora") / f"{path.stem}.jsonl"
+        target = read_build_spec(path).target
+        wanted = (
+            yaml.safe_load((ARTICLES.parents[1] / path.name).read_text())["corpus"]["path"]
+            if path.stem != "small"
+            else ""
+        )
+        assert str(target).startswith(wanted or "corpora/small.jsonl")  # where the experiment of that name looks for it
 
 
 def test_what_stands_in_the_way_is_told_before_anything_is_asked(articles, tmp_path, monkeypatch):
