@@ -8,8 +8,9 @@ BIN := $(VENV)/bin
 demo: install
 	$(BIN)/unteach run experiments/quickstart.yaml
 
+# Two workers: most of the time goes into starting the command line, which takes one core.
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 # Formatting, types and the import contract; what .ci/run adds to the tests.
 check: install
