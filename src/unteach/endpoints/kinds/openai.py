@@ -7,11 +7,12 @@ from collections.abc import Callable
 from functools import cache
 from typing import Annotated, Any, Literal, NoReturn
 
-from pydantic import ConfigDict, Field, JsonValue, field_validator
+from pydantic import Field
 
-from unteach.endpoints.contract import ENDPOINTS, Again, Client, Completion, Endpoint, Prompt, Refused
-from unteach.endpoints.http import bad_url, explain_status, retry_after
-from unteach.endpoints.keys import VARIABLE, key_for, without_key
+from unteach.endpoints.contract import ENDPOINTS, Again, Client, Completion, Prompt, Refused
+from unteach.endpoints.hosted import Hosted, SdkClient, count
+from unteach.endpoints.http import explain_status, retry_after
+from unteach.endpoints.keys import without_key
 from unteach.errors import UserError
 from unteach.registry import Runtime
 
@@ -21,7 +22,6 @@ _FINISH: dict[str, Literal["stop", "length", "filter"]] = {
     "length": "length",
     "content_filter": "filter",
 }
-_OWN = {"model", "messages", "temperature", "max_tokens", "max_completion_tokens", "seed", "n", "stream"}
 _WAYS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "json_schema": lambda schema: {
         "response_format": {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
@@ -29,22 +29,19 @@ _WAYS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "json_object": lambda schema: {"response_format": {"type": "json_object", "schema": schema}},
     "none": lambda schema: {},
 }
-_NEVER_SENT = ("ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError", "UnsupportedProtocol")
 
 
 @ENDPOINTS.register("openai")
-class OpenAI(Endpoint):
+class OpenAI(Hosted):
     """A model behind an OpenAI-compatible server, by its chat completions."""
 
-    model_config = ConfigDict(hide_input_in_errors=True)  # it may be a key in the wrong line
-
     source = "openai Python SDK"
-
-    model: str = Field(min_length=1, description="As the server calls it.")
-    base_url: str = Field(_OPENAI, description="Where the server is, ending in /v1 for most.")
-    known_as: str | None = Field(
-        None, description="Kept replies are found under this name instead of base_url, wherever the server is."
+    own_variable = "OPENAI_API_KEY"
+    own_fields = frozenset(
+        {"model", "messages", "temperature", "max_tokens", "max_completion_tokens", "seed", "n", "stream"}
     )
+
+    base_url: str = Field(_OPENAI, description="Where the server is, ending in /v1 for most.")
     seed: int | None = Field(None, description="Sent as seed, plus the number of the draw, where it is given.")
     structured: Annotated[Literal["auto", "json_schema", "json_object", "none"], Runtime()] = Field(
         "auto",
@@ -54,53 +51,9 @@ class OpenAI(Endpoint):
     length_field: Annotated[Literal["max_completion_tokens", "max_tokens"], Runtime()] = Field(
         "max_tokens", description="What the server calls the limit; OpenAI's newer models want max_completion_tokens."
     )
-    extra: dict[str, JsonValue] = Field(
-        {}, description="Further fields of the request, such as top_p or reasoning_effort."
-    )
-    key_variable: Annotated[str | None, Runtime()] = Field(
-        None,
-        pattern=VARIABLE,
-        description="Environment variable of the key. Left out, it is OPENAI_API_KEY for the service's own address and "
-        "none for any other, so that a key goes nowhere it was not meant for.",
-    )
-    keyring: Annotated[str | None, Runtime()] = Field(None, description="SERVICE/USER of the key in the keyring.")
-
-    @field_validator("base_url")
-    @classmethod
-    def _no_secrets(cls, url: str) -> str:
-        if problem := bad_url(url):
-            raise ValueError(problem)
-        return url.rstrip("/")
-
-    @field_validator("extra")
-    @classmethod
-    def _not_its_own(cls, extra: dict[str, JsonValue]) -> dict[str, JsonValue]:
-        if own := sorted(_OWN & extra.keys()):
-            raise ValueError(f"{', '.join(own)}: the endpoint sets these itself, by its own settings")
-        return extra
-
-    def identity(self) -> dict[str, Any]:
-        found = super().identity()
-        if self.known_as is not None:
-            del found["base_url"]
-        return found
-
-    @property
-    def title(self) -> str:
-        return f"{self.model} at {self.known_as or self.base_url}"
-
-    @property
-    def variable(self) -> str | None:
-        """The environment variable that may hold this address's key."""
-        return self.key_variable or ("OPENAI_API_KEY" if self.base_url == _OPENAI else None)
-
-    def check(self) -> None:
-        super().check()
-        if not self.is_offline:
-            key_for(self.variable, self.keyring, self.title)
 
     def open(self) -> Client:
-        return _Client(self, key_for(self.variable, self.keyring, self.title))
+        return _Client(self)
 
 
 @cache
@@ -109,24 +62,13 @@ def _sdk() -> Any:
     return importlib.import_module("openai")
 
 
-class _Client(Client):
-    def __init__(self, endpoint: OpenAI, key: str | None) -> None:
-        self._endpoint, self._key = endpoint, key
+class _Client(SdkClient):
+    def __init__(self, endpoint: OpenAI) -> None:
+        super().__init__(endpoint, _sdk(), "AsyncOpenAI")
+        self._endpoint = endpoint
         self._ways: list[str] = list(_WAYS) if endpoint.structured == "auto" else [endpoint.structured]
-        sdk = _sdk()
-        self._sdk = sdk.AsyncOpenAI(
-            api_key=key or "none",
-            base_url=endpoint.base_url,
-            max_retries=0,  # the service's work: it keeps claims and budgets in step with it
-            timeout=sdk.Timeout(endpoint.timeout_s + 5, connect=min(10.0, endpoint.timeout_s)),
-        )
-        # The spec says where prompts go and on whose account: not OPENAI_ORG_ID, _PROJECT_ID, _CUSTOM_HEADERS.
+        # The spec says on whose account: not OPENAI_ORG_ID, _PROJECT_ID.
         self._sdk.organization = self._sdk.project = None
-        # On a connection that is used again, a reply sent twice would be taken for the next prompt's.
-        self._sdk._custom_headers = {"Connection": "close"}
-
-    async def close(self) -> None:
-        await self._sdk.close()
 
     async def complete(self, prompt: Prompt) -> Completion:
         if prompt.answer_schema is None:
@@ -154,16 +96,9 @@ class _Client(Client):
         }
         if endpoint.seed is not None:
             body["seed"] = endpoint.seed + prompt.draw
-        try:
-            return await self._sdk.chat.completions.create(**body, extra_body=endpoint.extra)
-        except (_sdk().OpenAIError, ValueError, RecursionError) as error:  # it reads what came as JSON, and no more
-            failed = error
-        # Raised here, as an exception shows the one beside which it was raised: a server may have repeated the key.
-        if isinstance(failed, _sdk().APIStatusError):
-            self._explain(failed)
-        cause = failed.__cause__ or failed
-        told = without_key(f"{type(cause).__name__}: {cause}", self._key)
-        raise Again(f"the connection or the reply broke ({told})", lost=type(cause).__name__ not in _NEVER_SENT)
+        return await self._called(
+            self._sdk.chat.completions.create(**body, extra_body=endpoint.extra), _sdk().OpenAIError
+        )
 
     def _explain(self, error: Any) -> NoReturn:
         endpoint = self._endpoint
@@ -192,11 +127,6 @@ def _read(reply: Any) -> Completion:
     return Completion(
         text=text,
         finish=_FINISH.get(str(finish), "other"),
-        tokens_in=_count(usage, "prompt_tokens"),
-        tokens_out=_count(usage, "completion_tokens"),
+        tokens_in=count(usage, "prompt_tokens"),
+        tokens_out=count(usage, "completion_tokens"),
     )
-
-
-def _count(usage: Any, name: str) -> int | None:
-    number = getattr(usage, name, None)
-    return number if isinstance(number, int) and 0 <= number < 2**40 else None
